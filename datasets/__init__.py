@@ -1,0 +1,1 @@
+"""What is curated: datasets, items, classes, annotations, operations, jobs, members; import and export."""

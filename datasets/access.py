@@ -1,0 +1,57 @@
+"""Who may do what: every way to an object of a dataset goes through here.
+
+What a person is no member of does not exist for them (``Missing``, 404); what their role does not allow is
+``Forbidden`` (403).
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from django.db.models import Model, QuerySet
+
+from .errors import Forbidden, Missing
+from .models import Dataset, Membership, Role
+
+M = TypeVar("M", bound=Model)
+
+_GREATEST_ID = 2**63 - 1  # more than the database could hold
+
+
+def dataset_for(user: Any, dataset_id: int, role: Role = Role.VIEWER) -> Dataset:
+    """The dataset, when ``user`` has at least ``role`` in it. One query."""
+    if dataset_id > _GREATEST_ID:
+        raise Missing("There is no such dataset.")
+    membership = (
+        Membership.objects.select_related("dataset")
+        .filter(user=user, dataset_id=dataset_id, dataset__deleted_at=None)
+        .first()
+    )
+    if membership is None:
+        raise Missing(f"There is no dataset {dataset_id} that you are a member of.")
+    require(membership, role)
+    return membership.dataset
+
+
+def object_for(user: Any, queryset: QuerySet[M], pk: int, role: Role = Role.VIEWER) -> M:
+    """The row ``pk`` of a model with a ``dataset`` field, when ``user`` has at least ``role`` in that dataset."""
+    if pk > _GREATEST_ID:
+        raise Missing(f"There is no such {queryset.model._meta.verbose_name}.")
+    found = queryset.select_related("dataset").filter(pk=pk, dataset__deleted_at=None).first()
+    if found is not None:
+        dataset = found.dataset  # type: ignore[attr-defined]
+        membership = Membership.objects.filter(user=user, dataset=dataset).first()
+        if membership is not None:
+            membership.dataset = dataset
+            require(membership, role)
+            return found
+    noun = queryset.model._meta.verbose_name
+    raise Missing(f"There is no {noun} {pk} in a dataset that you are a member of.")
+
+
+def require(membership: Membership, role: Role) -> None:
+    if membership.role < role:
+        raise Forbidden(
+            f"This needs the role {role.label} or above in “{membership.dataset.name}”; you are "
+            f"{membership.get_role_display()}. Ask one of its managers."
+        )

@@ -1,0 +1,46 @@
+"""The filter as it stands in a query string."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter
+from rest_framework.request import Request
+
+from ..filters import FILTER_KEYS
+
+# Parameters of the same addresses that are no filter.
+_OTHER = {"limit", "cursor", "order", "ids", "format", "include_excluded"}
+
+_DESCRIPTIONS = {
+    "label": "Class name or id; repeat it for any of several. `unlabeled` means items without a label.",
+    "not_label": "Class name or id that the item must not have.",
+    "unlabeled": "true: without any label; false: with one.",
+    "status": "todo, done or excluded.",
+    "aspect": "Width over height: >1 is landscape format.",
+    "brightness": "0..1, as >0.3, <=0.5 or 0.2..0.6.",
+    "sharpness": "0..1, as >0.3, <=0.5 or 0.2..0.6.",
+    "contrast": "0..1, as >0.3, <=0.5 or 0.2..0.6.",
+    "created_after": "ISO 8601 date or time.",
+}
+
+FILTER_PARAMETERS = [
+    OpenApiParameter(
+        key,
+        OpenApiTypes.STR,
+        description=_DESCRIPTIONS.get(key, ""),
+        many=key in ("label", "not_label", "status", "split", "tag", "source", "annotator"),
+    )
+    for key in FILTER_KEYS
+    if key != "color"
+]
+
+
+def raw_filter(request: Request) -> dict[str, Any]:
+    """What of the query string is a filter, several values of one name as a list."""
+    raw: dict[str, Any] = {}
+    for key, values in request.query_params.lists():
+        if key not in _OTHER:
+            raw[key] = values if len(values) > 1 else values[0]
+    return raw

@@ -1,0 +1,173 @@
+"""Items: the list, all ids at once, one of them, its files and its history."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+from django.db.models import Max
+from django.http import FileResponse, HttpResponse, HttpResponseBase
+from django.utils.cache import patch_cache_control
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from ... import filters, history, media
+from ...access import dataset_for, object_for
+from ...errors import Missing, Refused
+from ...models import Item, Operation
+from ..filtering import FILTER_PARAMETERS, raw_filter
+from ..paging import Pages
+from ..rendering import item_detail_json, items_json
+from ..serializers import HistoryEntrySerializer, ItemDetailSerializer, ItemSerializer
+
+ORDERS = ("id", "-id", "key", "-key", "brightness", "-brightness", "sharpness", "-sharpness")
+_MAX_IDS = 1000
+
+_ORDER = OpenApiParameter("order", OpenApiTypes.STR, enum=ORDERS, description="id is the order of import.")
+_IDS = OpenApiParameter("ids", OpenApiTypes.STR, description="Comma-separated: these items, in this order.")
+
+
+def order_of(request: Request) -> tuple[str, ...]:
+    """The sort keys, made total by the id. Raises ``Refused``."""
+    order = request.query_params.get("order") or "id"
+    if order not in ORDERS:
+        raise Refused(f"There is no order “{order}”. Use one of: {', '.join(ORDERS)}.")
+    return (order,) if order.endswith("id") else (order, "id")
+
+
+class ItemsView(APIView):
+    """The items of a dataset under a filter."""
+
+    @extend_schema(
+        operation_id="items_list",
+        parameters=[*FILTER_PARAMETERS, _ORDER, _IDS],
+        responses=ItemSerializer(many=True),
+    )
+    def get(self, request: Request, pk: int) -> Response:
+        dataset = dataset_for(request.user, pk)
+        items = filters.items_of(dataset)
+        if "ids" in request.query_params:
+            wanted = _ids(request.query_params["ids"])
+            found = {item.pk: item for item in items.filter(pk__in=wanted)}
+            return Response({"results": items_json(found[i] for i in wanted if i in found), "next": None})
+        items = filters.parse(dataset, raw_filter(request)).apply(items)
+        pages = Pages()
+        pages.ordering = order_of(request)  # type: ignore[assignment]
+        page = pages.paginate_queryset(items, request, self) or []
+        return pages.get_paginated_response(items_json(page))
+
+
+class IdsView(APIView):
+    """The ids of all items under a filter, in order, as one binary array: the grid jumps anywhere with it.
+
+    Little-endian, of the type that ``X-Id-Type`` names; ``X-Count`` is their number, ``X-Version`` changes when the
+    dataset does.
+    """
+
+    @extend_schema(
+        parameters=[*FILTER_PARAMETERS, _ORDER],
+        responses={(200, "application/octet-stream"): OpenApiTypes.BINARY},
+    )
+    def get(self, request: Request, pk: int) -> HttpResponse:
+        dataset = dataset_for(request.user, pk)
+        version = dataset_version(dataset.pk)
+        tag = hashlib.sha256(f"{version} {request.get_full_path()}".encode()).hexdigest()[:32]
+        if request.headers.get("If-None-Match") == f'"{tag}"':
+            return HttpResponse(status=304, headers={"ETag": f'"{tag}"'})
+        items = filters.parse(dataset, raw_filter(request)).apply(filters.items_of(dataset))
+        ids = np.fromiter(items.order_by(*order_of(request)).values_list("pk", flat=True).iterator(20_000), np.int64)
+        body, id_type = ids_as_bytes(ids)
+        headers = {"X-Count": len(ids), "X-Id-Type": id_type, "X-Version": version, "ETag": f'"{tag}"'}
+        response = HttpResponse(body, "application/octet-stream", headers=headers)
+        patch_cache_control(response, private=True, no_cache=True)
+        return response
+
+
+def ids_as_bytes(ids: np.ndarray[Any, np.dtype[np.int64]]) -> tuple[bytes, str]:
+    """Ids as what a browser's typed arrays read: four bytes each while they fit."""
+    id_type = "uint32" if not len(ids) or ids.max() < 2**32 else "float64"
+    return ids.astype("<u4" if id_type == "uint32" else "<f8").tobytes(), id_type
+
+
+def dataset_version(dataset_id: int) -> str:
+    """Changes with every operation and every item that comes or goes. Two index look-ups."""
+    latest = Operation.objects.filter(dataset=dataset_id).aggregate(m=Max("pk"))["m"] or 0
+    newest = Item.objects.filter(dataset=dataset_id).aggregate(m=Max("pk"))["m"] or 0
+    return f"{latest}-{newest}"
+
+
+class ItemView(APIView):
+    """One item with all that is known of it."""
+
+    @extend_schema(operation_id="items_retrieve", responses=ItemDetailSerializer)
+    def get(self, request: Request, pk: int) -> Response:
+        return Response(item_detail_json(object_for(request.user, Item.objects.all(), pk)))
+
+
+class ImageView(APIView):
+    """The file of an image item, as it was imported."""
+
+    @extend_schema(responses={(200, "image/*"): OpenApiTypes.BINARY})
+    def get(self, request: Request, pk: int) -> HttpResponseBase:
+        item = object_for(request.user, Item.objects.all(), pk)
+        if item.sha256 is None or not item.content_type:
+            raise Missing(f"{item.key}: " + (item.problem or "its file has not been opened yet. Wait a moment."))
+        if (not_modified := _not_modified(request, item.sha256)) is not None:
+            return not_modified
+        return _picture(media.open_original(item), item.content_type, item.sha256)
+
+
+class ThumbnailView(APIView):
+    """A small WebP of an image item."""
+
+    @extend_schema(responses={(200, "image/webp"): OpenApiTypes.BINARY})
+    def get(self, request: Request, pk: int) -> HttpResponseBase:
+        item = object_for(request.user, Item.objects.only("key", "sha256", "problem", "dataset"), pk)
+        if item.sha256 is None:
+            raise Missing(f"{item.key}: " + (item.problem or "its thumbnail is not made yet. Wait a moment."))
+        if (not_modified := _not_modified(request, item.sha256)) is not None:
+            return not_modified
+        try:
+            stream = media.open_stored(media.thumbnail_name(item.sha256))
+        except OSError as error:
+            raise Missing(f"{item.key}: it has no thumbnail.") from error
+        return _picture(stream, "image/webp", item.sha256)
+
+
+def _not_modified(request: Request, sha256: str) -> HttpResponse | None:
+    if request.headers.get("If-None-Match") != f'"{sha256}"':
+        return None
+    return HttpResponse(status=304, headers={"ETag": f'"{sha256}"', "Cache-Control": _KEEP})
+
+
+# A picture never changes under its address (which names its content), and is for its members only.
+_KEEP = "private, max-age=31536000, immutable"
+
+
+def _picture(stream: Any, content_type: str, sha256: str) -> FileResponse:
+    response = FileResponse(stream, content_type=content_type)
+    response["ETag"] = f'"{sha256}"'
+    response["Cache-Control"] = _KEEP
+    response["X-Content-Type-Options"] = "nosniff"
+    response["Content-Security-Policy"] = "sandbox"
+    return response
+
+
+class HistoryView(APIView):
+    """Who did what to the item, latest first."""
+
+    @extend_schema(operation_id="items_history", responses=HistoryEntrySerializer(many=True))
+    def get(self, request: Request, pk: int) -> Response:
+        item = object_for(request.user, Item.objects.all(), pk)
+        return Response({"results": HistoryEntrySerializer(history.of_item(item), many=True).data, "next": None})
+
+
+def _ids(raw: str) -> list[int]:
+    parts = [part for part in raw.split(",") if part]
+    if len(parts) > _MAX_IDS or not all(part.isdigit() and len(part) < 19 for part in parts):
+        raise Refused(f"ids are up to {_MAX_IDS} item ids with commas between them.")
+    return [int(part) for part in parts]

@@ -1,0 +1,281 @@
+"""The filter: which items are meant by what is known of them.
+
+One object everywhere: query string of the grid, body of a search, a selection, an export. ``parse`` turns what
+came over the wire into conditions and refuses what it does not know; ``Filter.apply`` narrows a queryset.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models.functions import Cast
+from django.db.models import FloatField
+from django.utils.dateparse import parse_date, parse_datetime
+
+from .colours import COLOUR_NAMES
+from .errors import Refused
+from .models import Annotation, Dataset, Item, LabelClass, Source, Status
+
+
+class InvalidFilter(Refused):
+    """A filter key that does not exist, or a value that its key does not take."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    key: str
+    q: Q
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Conditions that all hold. Keyed, so that a facet can leave its own out (``without``)."""
+
+    conditions: tuple[Condition, ...] = ()
+
+    def apply(self, items: QuerySet[Item]) -> QuerySet[Item]:
+        for condition in self.conditions:
+            items = items.filter(condition.q)
+        return items
+
+    def without(self, *keys: str) -> Filter:
+        return Filter(tuple(c for c in self.conditions if c.key not in keys))
+
+    def __bool__(self) -> bool:
+        return bool(self.conditions)
+
+
+def parse(dataset: Dataset, raw: Mapping[str, Any] | None) -> Filter:
+    """Read ``raw`` (names of DESIGN §6 to values) for ``dataset``. Raises ``InvalidFilter`` naming key and value."""
+    if raw is None:
+        return Filter()
+    if not isinstance(raw, Mapping):
+        raise InvalidFilter("A filter is an object, for example {\"split\": \"train\"}.")
+    conditions = []
+    for key, value in raw.items():
+        if value is None or value == "" or value == []:
+            continue
+        if isinstance(key, str) and key.startswith("metadata.") and len(key) > len("metadata."):
+            conditions.append(Condition(key, _metadata(key.removeprefix("metadata."), value)))
+        elif key in _CONDITIONS:
+            conditions.append(Condition(key, _CONDITIONS[key](dataset, key, value)))
+        else:
+            known = ", ".join(sorted(_CONDITIONS))
+            raise InvalidFilter(f"There is no filter “{key}”. Use one of: {known}, or metadata.<key>.")
+    return Filter(tuple(conditions))
+
+
+def items_of(dataset: Dataset) -> QuerySet[Item]:
+    return Item.objects.filter(dataset=dataset)
+
+
+def standing_annotations() -> QuerySet[Annotation]:
+    """The labels that the outer item has now (not those of its regions)."""
+    return Annotation.objects.standing().filter(item=OuterRef("pk"), region=None)
+
+
+def find_class(dataset: Dataset, name_or_id: Any) -> LabelClass:
+    """The class called ``name_or_id``, or with that id. A name goes first. Raises ``Refused``."""
+    if isinstance(name_or_id, bool) or not isinstance(name_or_id, str | int):
+        raise Refused(f"A label is given by its name or id, not as {name_or_id!r}.")
+    classes = LabelClass.objects.filter(dataset=dataset)
+    found = classes.filter(name=name_or_id).first() if isinstance(name_or_id, str) else None
+    if found is None and re.fullmatch(r"\d{1,18}", str(name_or_id)):
+        found = classes.filter(pk=int(name_or_id)).first()
+    if found is None:
+        raise Refused(f"“{dataset.name}” has no class “{str(name_or_id)[:80]}”. Add it to the dataset's classes first.")
+    return found
+
+
+# One function a kind of condition, each (dataset, key, value) → Q ---------------------------------------------------
+
+
+def _label(dataset: Dataset, key: str, value: Any) -> Q:
+    names = _list(value)
+    classes = [find_class(dataset, name).pk for name in names if name != "unlabeled"]
+    q = Q(Exists(standing_annotations().filter(label__in=classes))) if classes else Q(pk__in=[])
+    if "unlabeled" in names:
+        q |= ~Q(Exists(standing_annotations()))
+    return q
+
+
+def _not_label(dataset: Dataset, key: str, value: Any) -> Q:
+    return ~_label(dataset, key, value)
+
+
+def _unlabeled(dataset: Dataset, key: str, value: Any) -> Q:
+    has_label = Q(Exists(standing_annotations()))
+    return ~has_label if _bool(key, value) else has_label
+
+
+def _status(dataset: Dataset, key: str, value: Any) -> Q:
+    values = _list(value)
+    for one in values:
+        if one not in Status.values:
+            raise InvalidFilter(f"status is one of {', '.join(Status.values)}, not “{one}”.")
+    return Q(status__in=values)
+
+
+def _split(dataset: Dataset, key: str, value: Any) -> Q:
+    return Q(split__in=["" if v == "none" else str(v) for v in _list(value)])
+
+
+def _tag(dataset: Dataset, key: str, value: Any) -> Q:
+    return Q(tags__overlap=[str(v) for v in _list(value)])
+
+
+def _source(dataset: Dataset, key: str, value: Any) -> Q:
+    values = _list(value)
+    for one in values:
+        if one not in Source.values:
+            raise InvalidFilter(f"source is one of {', '.join(Source.values)}, not “{one}”.")
+    return Q(Exists(standing_annotations().filter(source__in=values)))
+
+
+def _annotator(dataset: Dataset, key: str, value: Any) -> Q:
+    return Q(Exists(standing_annotations().filter(author__username__in=[str(v) for v in _list(value)])))
+
+
+def _confidence(dataset: Dataset, key: str, value: Any) -> Q:
+    lookup = "confidence__gte" if key == "min_confidence" else "confidence__lte"
+    return Q(Exists(standing_annotations().filter(**{lookup: _number(key, value)})))
+
+
+def _measure(dataset: Dataset, key: str, value: Any) -> Q:
+    return _range(key, value, key)
+
+
+def _aspect(dataset: Dataset, key: str, value: Any) -> Q:
+    """Width over height: ``>1`` is landscape format, ``<1`` is portrait format."""
+    ratio = Cast(F("width"), FloatField()) / F("height")
+    matching = Item.objects.annotate(ratio=ratio).filter(_range(key, value, "ratio"), height__gt=0)
+    return Q(pk__in=matching.filter(dataset=dataset).values("pk"))
+
+
+def _color(dataset: Dataset, key: str, value: Any) -> Q:
+    if not isinstance(value, Mapping):
+        raise InvalidFilter("color takes an object of shares, for example {\"red\": \">0.3\"}.")
+    q = Q()
+    for name, share in value.items():
+        if name not in COLOUR_NAMES:
+            raise InvalidFilter(f"“{name}” is none of the eleven basic colours: {', '.join(COLOUR_NAMES)}.")
+        q &= _range(f"color.{name}", share, f"colors__{COLOUR_NAMES.index(name)}")
+    return q
+
+
+def _one_color(dataset: Dataset, key: str, value: Any) -> Q:
+    return _color(dataset, "color", {key.removeprefix("color."): value})
+
+
+def _created_after(dataset: Dataset, key: str, value: Any) -> Q:
+    try:
+        moment = parse_datetime(str(value)) or parse_date(str(value))
+    except ValueError:
+        moment = None
+    if moment is None:
+        raise InvalidFilter(f"created_after takes a date or time like 2026-05-14T18:22:00Z, not “{value}”.")
+    return Q(created_at__gte=moment)
+
+
+def _contains(dataset: Dataset, key: str, value: Any) -> Q:
+    field = key.removesuffix("_contains")
+    return Q(**{f"{field}__icontains": _plain(key, value)})
+
+
+def _metadata(key: str, value: Any) -> Q:
+    """Equality by containment, which the GIN index answers; ``>3`` and the like compare as numbers."""
+    values = value if isinstance(value, list) else [value]
+    q = Q()
+    for one in values:
+        q |= Q(metadata__contains={key: one})
+        if isinstance(one, str):
+            # A query string knows strings only: "3" means the number 3 too.
+            if re.fullmatch(_NUMBER, one):
+                q |= Q(metadata__contains={key: float(one) if "." in one or "e" in one.lower() else int(one)})
+            if one in ("true", "false"):
+                q |= Q(metadata__contains={key: one == "true"})
+    return q
+
+
+_CONDITIONS: dict[str, Callable[[Dataset, str, Any], Q]] = {
+    "label": _label,
+    "not_label": _not_label,
+    "unlabeled": _unlabeled,
+    "status": _status,
+    "split": _split,
+    "tag": _tag,
+    "source": _source,
+    "annotator": _annotator,
+    "min_confidence": _confidence,
+    "max_confidence": _confidence,
+    "brightness": _measure,
+    "sharpness": _measure,
+    "contrast": _measure,
+    "width": _measure,
+    "height": _measure,
+    "aspect": _aspect,
+    "color": _color,
+    **{f"color.{name}": _one_color for name in COLOUR_NAMES},
+    "created_after": _created_after,
+    "text_contains": _contains,
+    "key_contains": _contains,
+}
+
+FILTER_KEYS = tuple(_CONDITIONS)
+
+
+# Reading values ------------------------------------------------------------------------------------------------------
+
+_NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
+_COMPARISON = re.compile(rf"\s*(>=|<=|>|<|=)?\s*({_NUMBER})\s*")
+_INTERVAL = re.compile(rf"\s*({_NUMBER})\s*\.\.\s*({_NUMBER})\s*")
+_LOOKUPS = {">=": "gte", "<=": "lte", ">": "gt", "<": "lt", "=": "exact", None: "exact"}
+
+
+def _range(key: str, value: Any, field: str) -> Q:
+    q = Q()
+    for one in _list(value):
+        text = str(one)
+        if interval := _INTERVAL.fullmatch(text):
+            q &= Q(**{f"{field}__gte": float(interval[1]), f"{field}__lte": float(interval[4])})
+        elif comparison := _COMPARISON.fullmatch(text):
+            q &= Q(**{f"{field}__{_LOOKUPS[comparison[1]]}": float(comparison[2])})
+        else:
+            raise InvalidFilter(f"{key} takes a number or range like >0.3, <=200 or 0.2..0.6, not “{text[:80]}”.")
+    return q
+
+
+def _list(value: Any) -> list[Any]:
+    values: Iterable[Any] = value if isinstance(value, list | tuple) else [value]
+    values = list(values)
+    for one in values:
+        if isinstance(one, dict | list | bool):
+            raise InvalidFilter(f"“{one}” is not a value that a filter can take here.")
+        if isinstance(one, str) and "\x00" in one:
+            raise InvalidFilter("A filter value holds a NUL character. Remove it.")
+    return values
+
+
+def _plain(key: str, value: Any) -> str:
+    if not isinstance(value, str | int | float) or "\x00" in str(value):
+        raise InvalidFilter(f"{key} takes plain text.")
+    return str(value)
+
+
+def _bool(key: str, value: Any) -> bool:
+    if value in (True, "true", "True", "1", 1):
+        return True
+    if value in (False, "false", "False", "0", 0):
+        return False
+    raise InvalidFilter(f"{key} is true or false, not “{value}”.")
+
+
+def _number(key: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise InvalidFilter(f"{key} takes a number, not “{value}”.") from None

@@ -1,0 +1,238 @@
+"""Background work: progress, cancel, resume, recovery.
+
+A job is run under a Postgres advisory lock on its id, so two workers never run the same one, and a lock that nobody
+holds under a running job tells at once that its worker has died: ``recover`` then hands it out again. (Session locks:
+a pooler in front of Postgres must pool sessions, not transactions.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from celery import current_app
+from django.db import connection, transaction
+from django.db.models import F, Q
+from django.utils import timezone
+from kombu.exceptions import OperationalError
+
+from . import signals
+from .errors import Conflict
+from .models import Dataset, Job, JobError, JobPhase
+
+log = structlog.get_logger(__name__)
+
+# Advisory locks share one number space in a database; the first of the two numbers says what the second counts.
+_JOB_LOCKS = 0x4B4A
+
+# A queued job is handed out again after this long, in case the broker lost it.
+_QUEUED_FOR_TOO_LONG = timedelta(seconds=60)
+_RUNNING_WITHOUT_WORKER = timedelta(seconds=5)
+
+Runner = Callable[[Job], None]
+_RUNNERS: dict[str, Runner] = {}
+
+
+class JobIsOver(Conflict):
+    """The job has ended, or has not: it cannot be canceled, resumed or added to now."""
+
+
+class Canceled(Exception):
+    """Raised inside a running job when somebody has canceled it."""
+
+
+def runner(kind: str) -> Callable[[Runner], Runner]:
+    """Register the function that does jobs of ``kind``. It may be called again for the same job at any time."""
+
+    def register(function: Runner) -> Runner:
+        _RUNNERS[kind] = function
+        return function
+
+    return register
+
+
+def create(dataset: Dataset, kind: Job.Kind, *, by: Any, phases: list[str], params: dict[str, Any]) -> Job:
+    job = Job.objects.create(dataset=dataset, kind=kind, created_by=by, params=params)
+    JobPhase.objects.bulk_create(JobPhase(job=job, name=name, position=i) for i, name in enumerate(phases))
+    return job
+
+
+def enqueue(job: Job) -> None:
+    """Hand the job to a worker when the transaction commits."""
+    transaction.on_commit(lambda: _send(job.pk))
+
+
+def _send(job_id: int) -> None:
+    try:
+        current_app.send_task("datasets.tasks.run_job", [job_id], queue="default")
+    except OperationalError as error:
+        # The job is in the database, and `recover` hands it out as soon as the broker is back.
+        log.warning("broker_unreachable", job=job_id, error=str(error))
+
+
+def run(job_id: int) -> None:
+    """Do the job, unless it is over or another worker is at it."""
+    with _lock(job_id) as is_mine:
+        if not is_mine:
+            return
+        job = Job.objects.select_related("dataset").filter(pk=job_id).first()
+        if job is None or job.is_over or job.handed_out or job.dataset.deleted_at is not None:
+            return
+        now = timezone.now()
+        job.state = Job.State.RUNNING
+        job.started_at = job.started_at or now
+        job.save(update_fields=["state", "started_at", "updated_at"])
+        structlog.contextvars.bind_contextvars(job=job_id)
+        try:
+            _RUNNERS[job.kind](job)
+        except Canceled:
+            log.info("job_canceled")
+        except Exception as error:
+            log.exception("job_failed")
+            fail(job_id, f"{type(error).__name__}: {error}. What is in stays in; resume the job to try again.")
+        finally:
+            structlog.contextvars.unbind_contextvars("job")
+    settle(job_id)
+
+
+@contextmanager
+def _lock(job_id: int) -> Iterator[bool]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [_JOB_LOCKS, job_id % 2**31])
+        is_mine = cursor.fetchone()[0]
+    try:
+        yield is_mine
+    finally:
+        if is_mine:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [_JOB_LOCKS, job_id % 2**31])
+
+
+def recover() -> int:
+    """Hand out again what a dead worker or a lost message left undone. How many jobs that were."""
+    now = timezone.now()
+    stalled = Job.objects.filter(
+        Q(state=Job.State.RUNNING, updated_at__lt=now - _RUNNING_WITHOUT_WORKER)
+        | Q(state=Job.State.QUEUED, updated_at__lt=now - _QUEUED_FOR_TOO_LONG),
+        handed_out=False,
+        dataset__deleted_at=None,
+    )
+    count = 0
+    for job in stalled:
+        with _lock(job.pk) as is_idle:
+            pass
+        if is_idle:
+            Job.objects.filter(pk=job.pk).update(updated_at=now)
+            _send(job.pk)
+            count += 1
+    for job in Job.objects.filter(state=Job.State.RUNNING, handed_out=True):
+        settle(job.pk)
+    return count
+
+
+# Progress ------------------------------------------------------------------------------------------------------------
+
+
+def reset_phase(job: Job, name: str) -> None:
+    JobPhase.objects.filter(job=job, name=name).update(done=0, total=0, started_at=None)
+
+
+def advance(job_id: int, name: str, done: int = 0, total: int = 0) -> None:
+    """Add to a phase's counts. In the transaction of the counted work, so that both hold or neither."""
+    now = timezone.now()
+    phase = JobPhase.objects.filter(job_id=job_id, name=name)
+    if done:
+        phase.filter(started_at=None).update(started_at=now)
+    phase.update(done=F("done") + done, total=F("total") + total, updated_at=now)
+
+
+def refuse(job_id: int, key: str, reason: str) -> None:
+    """Note that ``key`` could not be taken in, and why."""
+    JobError.objects.update_or_create(job_id=job_id, key=key[:1024], defaults={"reason": reason[:500]})
+
+
+def check_canceled(job: Job) -> None:
+    """Raise ``Canceled`` when somebody has canceled the job meanwhile; note that it is alive."""
+    now = timezone.now()
+    alive = Job.objects.filter(pk=job.pk, state=Job.State.RUNNING, dataset__deleted_at=None).update(updated_at=now)
+    if not alive:
+        raise Canceled
+
+
+def hand_out(job: Job) -> None:
+    """All the work of the job is with the workers: it is over when every phase is complete."""
+    Job.objects.filter(pk=job.pk).update(handed_out=True, updated_at=timezone.now())
+
+
+def settle(job_id: int) -> None:
+    """End the job if nothing of it is left to do."""
+    unfinished = JobPhase.objects.filter(job_id=job_id, done__lt=F("total"))
+    if not unfinished.exists():
+        now = timezone.now()
+        Job.objects.filter(pk=job_id, state=Job.State.RUNNING, handed_out=True).update(
+            state=Job.State.SUCCEEDED, finished_at=now, updated_at=now
+        )
+
+
+def fail(job_id: int, message: str) -> None:
+    now = timezone.now()
+    Job.objects.filter(pk=job_id, state__in=[Job.State.QUEUED, Job.State.RUNNING]).update(
+        state=Job.State.FAILED, message=message[:1000], finished_at=now, updated_at=now
+    )
+
+
+@transaction.atomic
+def cancel(job: Job) -> None:
+    """Stop the job. What is in stays in. Raises ``JobIsOver``."""
+    job = Job.objects.select_for_update(of=("self",)).get(pk=job.pk)
+    if job.is_over:
+        raise JobIsOver(f"Job {job.pk} is over ({job.state}); there is nothing to cancel.")
+    now = timezone.now()
+    Job.objects.filter(pk=job.pk).update(state=Job.State.CANCELED, finished_at=now, updated_at=now)
+    signals.job_canceled.send(Job, job=job)
+
+
+@transaction.atomic
+def resume(job: Job) -> None:
+    """Go on with a job that was canceled or has failed. Raises ``JobIsOver`` when there is nothing to go on with."""
+    job = Job.objects.select_for_update(of=("self",)).get(pk=job.pk)
+    if job.state not in (Job.State.CANCELED, Job.State.FAILED):
+        raise JobIsOver(f"Job {job.pk} is {job.state}; only a canceled or failed job can be resumed.")
+    Job.objects.filter(pk=job.pk).update(
+        state=Job.State.QUEUED, handed_out=False, finished_at=None, message="", updated_at=timezone.now()
+    )
+    enqueue(job)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a job stands: the counts of the phase that is furthest behind, and how fast that one goes."""
+
+    phase: str
+    done: int
+    total: int
+    rate: float | None  # per second
+    eta_s: float | None
+
+
+def progress(job: Job) -> Progress:
+    """Reads ``job.phases`` (prefetch it for lists)."""
+    phases = list(job.phases.all())
+    if not phases:
+        return Progress("", 0, 0, None, None)
+    current = next((p for p in phases if p.done < p.total), phases[-1])
+    if current.done == 0 and not job.is_over:
+        # Nothing counted there yet: the phase before it says more.
+        started = [p for p in phases if p.done]
+        current = started[-1] if started and started[-1].done < started[-1].total else current
+    rate = eta_s = None
+    if current.started_at and current.updated_at and not job.is_over:
+        seconds = (timezone.now() - current.started_at).total_seconds()
+        if seconds > 0.5 and current.done:
+            rate = current.done / seconds
+            eta_s = (current.total - current.done) / rate
+    return Progress(current.name, current.done, current.total, rate, eta_s)

@@ -1,0 +1,142 @@
+"""Files: originals and thumbnails, kept in the media storage under the hash of their content.
+
+A name that is made from the content is written once and never changes, so files can be shared between datasets,
+cached for ever, and written by a worker that dies half-way without harm.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, BinaryIO
+
+from django.conf import settings
+from django.core.files.base import File
+from django.core.files.storage import default_storage
+
+from .errors import Missing
+from .models import Item, QueryImage, StagedFile
+
+_CHUNK_BYTES = 1 << 20
+
+
+class FileGone(Missing):
+    """The file of an item is no longer where it was imported from."""
+
+
+class TooLarge(Exception):
+    """The stream holds more bytes than it may."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A file in the media storage."""
+
+    file: str
+    sha256: str
+    size_bytes: int
+
+
+def keep(stream: IO[bytes], *, max_bytes: int | None = None) -> Kept:
+    """Store what ``stream`` holds; hashed while it is written, one pass. Raises ``TooLarge``."""
+    digest = hashlib.sha256()
+    size = 0
+    folder = Path(settings.DATA_DIR) / "tmp"
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as temporary:
+        path = Path(temporary.name)
+        try:
+            while chunk := stream.read(_CHUNK_BYTES):
+                size += len(chunk)
+                if max_bytes is not None and size > max_bytes:
+                    raise TooLarge(f"more than {max_bytes:,} bytes")
+                digest.update(chunk)
+                temporary.write(chunk)
+        except BaseException:
+            path.unlink()
+            raise
+    name = _name("files", digest.hexdigest())
+    if default_storage.exists(name):
+        path.unlink()
+    else:
+        _move_in(path, name)
+    return Kept(name, digest.hexdigest(), size)
+
+
+def open_original(item: Item) -> BinaryIO:
+    """The file of an image item. Raises ``FileGone``."""
+    try:
+        if item.external_path:
+            return Path(item.external_path).open("rb")
+        return default_storage.open(item.file, "rb").open("rb")  # type: ignore[return-value]
+    except OSError as error:
+        where = item.external_path or "the media storage"
+        raise FileGone(f"{item.key}: its file cannot be read from {where} ({error.strerror}). Put it back.") from error
+
+
+def original_size(item: Item) -> int:
+    try:
+        return os.path.getsize(item.external_path) if item.external_path else default_storage.size(item.file)
+    except OSError as error:
+        raise FileGone(f"{item.key}: its file is gone ({error.strerror}). Put it back.") from error
+
+
+def open_stored(file: str) -> File[bytes]:
+    return default_storage.open(file, "rb")
+
+
+def keep_thumbnail(sha256: str, webp: bytes) -> None:
+    name = thumbnail_name(sha256)
+    if default_storage.exists(name):
+        return
+    folder = Path(settings.DATA_DIR) / "tmp"
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as temporary:
+        temporary.write(webp)
+    _move_in(Path(temporary.name), name)
+
+
+def thumbnail_name(sha256: str) -> str:
+    return _name("thumbnails", sha256) + ".webp"
+
+
+def remove_unused(hashes: Iterable[str]) -> int:
+    """Delete the originals and thumbnails with these content hashes that nothing refers to any more. How many."""
+    removed = 0
+    for sha256 in set(hashes):
+        file = _name("files", sha256)
+        in_use = (
+            Item.objects.filter(sha256=sha256).exists()
+            or QueryImage.objects.filter(sha256=sha256).exists()
+            or StagedFile.objects.filter(sha256=sha256).exists()
+        )
+        if not in_use:
+            default_storage.delete(file)
+            default_storage.delete(thumbnail_name(sha256))
+            removed += 1
+    return removed
+
+
+def _name(room: str, sha256: str) -> str:
+    return f"{room}/{sha256[:2]}/{sha256[2:4]}/{sha256}"
+
+
+def _move_in(path: Path, name: str) -> None:
+    """Give the finished file its name, at once and whole."""
+    try:
+        target = Path(default_storage.path(name))
+    except NotImplementedError:
+        # A storage without paths (S3) makes an object visible when it is complete.
+        with path.open("rb") as stream:
+            default_storage.save(name, File(stream))
+        path.unlink()
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    path.chmod(0o644)
+    os.replace(path, target)
+
+

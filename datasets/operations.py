@@ -1,0 +1,276 @@
+"""The log of acts: every change of labels, tags or status is one operation, and any of them can be undone.
+
+Order is what undo leans on. An act first locks its items in id order (so two acts never deadlock) and only then
+takes its operation id, so of two operations on one item the one with the greater id came later.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models import QuerySet
+
+from .errors import Conflict
+from .models import Dataset, Item, Job, Operation
+from .selection import Selection
+
+
+class AlreadyUndone(Conflict):
+    """The operation has been undone before; to bring it back, undo the undo."""
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What an act did."""
+
+    operation: Operation
+    changed: int  # items that are different now
+    skipped: int = 0  # items that were left as they are, on request
+
+
+@dataclass(frozen=True)
+class Undone:
+    operation: Operation
+    reverted: int  # items put back
+    kept_because_changed_since: int  # items that somebody changed later: left as they are
+
+
+def begin(
+    dataset: Dataset,
+    items: QuerySet[Item],
+    *,
+    kind: Operation.Kind,
+    by: Any,
+    said: dict[str, Any] | None = None,
+    detail: dict[str, Any] | None = None,
+    job: Job | None = None,
+    undoes: Operation | None = None,
+) -> Operation:
+    """Lock ``items`` in id order, list them in the temporary table ``selected_item``, and open an operation on them.
+
+    To be called inside a transaction, which then makes its changes by joining ``selected_item``.
+    """
+    sql, params = items.order_by().values("pk").query.sql_with_params()
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TEMP TABLE IF NOT EXISTS selected_item (id bigint NOT NULL) ON COMMIT DELETE ROWS")
+        cursor.execute("DELETE FROM selected_item")
+        cursor.execute(
+            f"INSERT INTO selected_item SELECT id FROM datasets_item WHERE id IN ({sql}) ORDER BY id FOR NO KEY UPDATE",
+            params,
+        )
+        if cursor.rowcount > 1000:
+            # A temporary table has no statistics of its own accord, and the plans below hang on its size.
+            cursor.execute("ANALYZE selected_item")
+    return Operation.objects.create(
+        dataset=dataset,
+        kind=kind,
+        author=by,
+        job=job,
+        selection=said or {},
+        detail=detail or {},
+        undoes=undoes,
+    )
+
+
+def close(operation: Operation) -> int:
+    """Count the items that ``operation`` changed, keep the number with it, and return it."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT count(*) FROM (
+                SELECT item_id FROM datasets_annotation WHERE operation_id = %(operation)s
+                UNION SELECT item_id FROM datasets_annotation WHERE retracted_by_id = %(operation)s
+                UNION SELECT item_id FROM datasets_itemchange WHERE operation_id = %(operation)s
+            ) AS changed
+            """,
+            {"operation": operation.pk},
+        )
+        operation.changed = cursor.fetchone()[0]
+    operation.save(update_fields=["changed"])
+    return operation.changed
+
+
+@transaction.atomic
+def undo(operation: Operation, *, by: Any) -> Undone:
+    """Put back what ``operation`` changed and nobody changed since. Undoing an undo does the act again.
+
+    Raises ``AlreadyUndone``. Set-based: a handful of statements whatever the number of items.
+    """
+    operation = Operation.objects.select_for_update(of=("self",)).get(pk=operation.pk)
+    before = Operation.objects.filter(undoes=operation).first()
+    if before is not None:
+        raise AlreadyUndone(
+            f"Operation {operation.pk} was already undone by operation {before.pk}. To bring it back, undo that one."
+        )
+    dataset = operation.dataset
+    touched = (
+        Item.objects.filter(annotations__operation=operation).values("pk").union(
+            Item.objects.filter(annotations__retracted_by=operation).values("pk"),
+            Item.objects.filter(changes__operation=operation).values("pk"),
+        )
+    )
+    undoing = begin(
+        dataset,
+        Item.objects.filter(pk__in=touched),
+        kind=Operation.Kind.UNDO,
+        by=by,
+        said={"operation": operation.pk},
+        detail={"kind": operation.kind, **operation.detail},
+        undoes=operation,
+    )
+    params = {
+        "operation": operation.pk,
+        "undoing": undoing.pk,
+        "later": _later_in_effect(operation, undoing),
+        "single": not dataset.multi_label,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_RETRACT_WHAT_IT_MADE, params)
+        cursor.execute(_RESTORE_WHAT_IT_RETRACTED, params)
+        cursor.execute(_RESTORE_STATUS, params)
+        cursor.execute(_RESTORE_TAGS, params)
+        cursor.execute(_COUNT_KEPT, params)
+        kept = cursor.fetchone()[0]
+    return Undone(undoing, reverted=close(undoing), kept_because_changed_since=kept)
+
+
+def _later_in_effect(operation: Operation, undoing: Operation) -> list[int]:
+    """Operations after ``operation`` on its items whose effect still holds.
+
+    An act and its undo, both later, cancel out: pressing undo twice goes back two steps.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_LATER_OPERATIONS, {"operation": operation.pk, "undoing": undoing.pk})
+        ids = [row[0] for row in cursor.fetchall()]
+    undone_by = dict(
+        Operation.objects.filter(dataset=operation.dataset, undoes__isnull=False)
+        .exclude(pk=undoing.pk)
+        .values_list("undoes_id", "pk")
+    )
+    undoes = {undo_id: target for target, undo_id in undone_by.items()}
+
+    def in_effect(pk: int) -> bool:
+        return pk not in undone_by or not in_effect(undone_by[pk])
+
+    return [pk for pk in ids if in_effect(pk) and undoes.get(pk, 0) <= operation.pk]
+
+
+_LATER_OPERATIONS = """
+SELECT operation_id FROM datasets_annotation JOIN selected_item ON selected_item.id = item_id
+ WHERE operation_id > %(operation)s AND operation_id <> %(undoing)s
+UNION SELECT retracted_by_id FROM datasets_annotation JOIN selected_item ON selected_item.id = item_id
+ WHERE retracted_by_id > %(operation)s AND retracted_by_id <> %(undoing)s
+UNION SELECT operation_id FROM datasets_itemchange JOIN selected_item ON selected_item.id = item_id
+ WHERE operation_id > %(operation)s AND operation_id <> %(undoing)s
+"""
+
+# Whether a later operation has changed the labels at `touched`'s place. In a single-label dataset the place is
+# the item (or region) as a whole, in a multi-label one each label stands for itself.
+_CHANGED_SINCE = """
+EXISTS (
+    SELECT FROM datasets_annotation AS since
+     WHERE since.item_id = touched.item_id AND since.region_id IS NOT DISTINCT FROM touched.region_id
+       AND (%(single)s OR since.label_id = touched.label_id)
+       AND (since.operation_id = ANY(%(later)s::bigint[]) OR since.retracted_by_id = ANY(%(later)s::bigint[]))
+)
+"""
+
+_RETRACT_WHAT_IT_MADE = f"""
+UPDATE datasets_annotation AS standing SET retracted_by_id = %(undoing)s
+  FROM datasets_annotation AS touched
+ WHERE touched.operation_id = %(operation)s
+   AND standing.item_id = touched.item_id AND standing.region_id IS NOT DISTINCT FROM touched.region_id
+   AND standing.label_id = touched.label_id AND standing.retracted_by_id IS NULL
+   AND NOT {_CHANGED_SINCE}
+"""
+
+_RESTORE_WHAT_IT_RETRACTED = f"""
+INSERT INTO datasets_annotation
+       (item_id, region_id, label_id, source, author_id, confidence, operation_id, created_at)
+SELECT touched.item_id, touched.region_id, touched.label_id, touched.source, touched.author_id, touched.confidence,
+       %(undoing)s, touched.created_at
+  FROM datasets_annotation AS touched
+ WHERE touched.retracted_by_id = %(operation)s AND NOT {_CHANGED_SINCE}
+ON CONFLICT DO NOTHING
+"""
+
+_STATUS_CHANGED_SINCE = """
+EXISTS (
+    SELECT FROM datasets_itemchange AS since
+     WHERE since.item_id = touched.item_id AND since.operation_id = ANY(%(later)s::bigint[])
+       AND since.status_after IS NOT NULL
+)
+"""
+
+_RESTORE_STATUS = f"""
+WITH changed AS (
+    UPDATE datasets_item AS item SET status = touched.status_before
+      FROM datasets_itemchange AS touched
+     WHERE touched.operation_id = %(operation)s AND touched.status_after IS NOT NULL AND item.id = touched.item_id
+       AND NOT {_STATUS_CHANGED_SINCE}
+    RETURNING item.id, touched.status_before, touched.status_after
+)
+INSERT INTO datasets_itemchange (operation_id, item_id, status_before, status_after, tags_added, tags_removed)
+SELECT %(undoing)s, id, status_after, status_before, '{{}}', '{{}}' FROM changed
+"""
+
+_TAGS_CHANGED_SINCE = """
+EXISTS (
+    SELECT FROM datasets_itemchange AS since
+     WHERE since.item_id = touched.item_id AND since.operation_id = ANY(%(later)s::bigint[])
+       AND (since.tags_added || since.tags_removed) && (touched.tags_added || touched.tags_removed)
+)
+"""
+
+_RESTORE_TAGS = f"""
+WITH changed AS (
+    UPDATE datasets_item AS item
+       SET tags = ARRAY(SELECT tag FROM unnest(item.tags) AS tag WHERE tag <> ALL(touched.tags_added))
+                  || touched.tags_removed
+      FROM datasets_itemchange AS touched
+     WHERE touched.operation_id = %(operation)s AND touched.tags_added || touched.tags_removed <> '{{}}'
+       AND item.id = touched.item_id AND NOT {_TAGS_CHANGED_SINCE}
+    RETURNING item.id, touched.tags_added, touched.tags_removed
+)
+INSERT INTO datasets_itemchange (operation_id, item_id, tags_added, tags_removed)
+SELECT %(undoing)s, id, tags_removed, tags_added FROM changed
+"""
+
+_COUNT_KEPT = f"""
+SELECT count(*) FROM (
+    SELECT item_id FROM datasets_annotation AS touched
+     WHERE (operation_id = %(operation)s OR retracted_by_id = %(operation)s) AND {_CHANGED_SINCE}
+    UNION
+    SELECT item_id FROM datasets_itemchange AS touched
+     WHERE operation_id = %(operation)s
+       AND (status_after IS NOT NULL AND {_STATUS_CHANGED_SINCE} OR {_TAGS_CHANGED_SINCE})
+) AS kept
+"""
+
+
+def describe(operation: Operation) -> str:
+    """The act in a few words: “stop sign on 24 items”."""
+    number = f"{operation.changed:,} item" + ("" if operation.changed == 1 else "s")
+    detail = operation.detail
+    kind = operation.kind
+    if kind == Operation.Kind.UNDO:
+        return f"undid {_describe(detail.get('kind', ''), detail)} on {number}"
+    return f"{_describe(kind, detail)} on {number}"
+
+
+def _describe(kind: str, detail: dict[str, Any]) -> str:
+    if kind == Operation.Kind.LABEL:
+        return str(detail.get("label", "label"))
+    if kind == Operation.Kind.UNLABEL:
+        return f"removed {detail.get('label') or 'labels'}"
+    if kind == Operation.Kind.TAG:
+        added = [f"+{tag}" for tag in detail.get("add", [])]
+        removed = [f"−{tag}" for tag in detail.get("remove", [])]
+        return "tag " + ", ".join(added + removed)
+    if kind == Operation.Kind.STATUS:
+        return str(detail.get("status", "status"))
+    if kind == Operation.Kind.IMPORT:
+        return "imported labels"
+    return "undo"

@@ -1,0 +1,1 @@
+"""What is found: encoders, spaces and vectors, queries."""

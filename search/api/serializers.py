@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from datasets.api.serializers import ItemSerializer, SpaceSerializer
+
+
+@extend_schema_field({"type": "object", "additionalProperties": True})
+class FilterField(serializers.JSONField):
+    """Read by ``datasets.filters.parse``, which says what is wrong with it."""
+
+
+class QuerySerializer(serializers.Serializer[Any]):
+    """The words are read by ``search.query.parse``; here they have their shapes only."""
+
+    text = serializers.CharField(required=False, allow_blank=True)
+    like = serializers.ListField(child=serializers.IntegerField(), required=False)
+    unlike = serializers.ListField(child=serializers.IntegerField(), required=False)
+    image = serializers.CharField(
+        required=False, allow_blank=True, help_text="A file (multipart), or the reference that an earlier answer gave."
+    )
+    filter = FilterField(required=False, allow_null=True)
+
+
+class SearchSerializer(QuerySerializer):
+    limit = serializers.IntegerField(min_value=1, max_value=1000, default=50)
+    min_score = serializers.FloatField(required=False, allow_null=True)
+
+
+class SearchUploadSerializer(SearchSerializer):
+    image = serializers.FileField(required=False)  # type: ignore[assignment]
+    filter = serializers.CharField(required=False, help_text="The filter object as JSON.")  # type: ignore[assignment]
+
+
+class ResultSerializer(serializers.Serializer[Any]):
+    item = ItemSerializer()
+    score = serializers.FloatField(help_text="Cosine, -1 to 1.")
+
+
+class HistogramSerializer(serializers.Serializer[Any]):
+    counts = serializers.ListField(child=serializers.IntegerField())
+
+    def get_fields(self) -> dict[str, Any]:
+        return {"from": serializers.FloatField(), "to": serializers.FloatField(), **super().get_fields()}
+
+
+class SaidSerializer(serializers.Serializer[Any]):
+    text = serializers.CharField(allow_blank=True)
+    like = serializers.ListField(child=serializers.IntegerField())
+    unlike = serializers.ListField(child=serializers.IntegerField())
+    image = serializers.CharField(allow_blank=True)
+
+
+class AnswerSerializer(serializers.Serializer[Any]):
+    results = ResultSerializer(many=True)
+    exact = serializers.BooleanField(help_text="Every embedded item under the filter was compared.")
+    embedded = serializers.IntegerField(help_text="Items under the filter that have a vector.")
+    total = serializers.IntegerField(help_text="Items under the filter.")
+    histogram = HistogramSerializer(help_text="Scores of all embedded items under the filter.")
+    took_ms = serializers.FloatField()
+    space = SpaceSerializer()
+    query = SaidSerializer()
+
+
+class EncoderOutputSerializer(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    dimension = serializers.IntegerField()
+    accepts = serializers.ListField(child=serializers.CharField())
+
+
+class EncoderSerializer(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    title = serializers.CharField()
+    description = serializers.CharField()
+    modalities = serializers.ListField(child=serializers.CharField())
+    outputs = EncoderOutputSerializer(many=True)
+    license = serializers.CharField()
+    source = serializers.CharField()
+    is_default = serializers.BooleanField()
+    available = serializers.BooleanField()
+    reason = serializers.CharField(allow_blank=True)

@@ -1,0 +1,154 @@
+"""Search and ranking, and the list of encoders."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import numpy as np
+from django.http import HttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework.parsers import FormParser, JSONParser, MultiPartParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from datasets.access import dataset_for
+from datasets.api.rendering import items_json
+from datasets.api.views.items import ids_as_bytes
+from datasets.models import Dataset, Item
+
+from .. import encoders
+from .. import query as queries
+from ..query import Answer, InvalidQuery, Query
+from .serializers import AnswerSerializer, EncoderSerializer, QuerySerializer, SearchSerializer, SearchUploadSerializer
+from .spaces import space_json
+
+
+def _query(dataset: Dataset, request: Request, serializer: type[QuerySerializer]) -> tuple[Query, dict[str, Any]]:
+    """The query of a JSON or multipart body; an uploaded image is kept and stands in it by its reference."""
+    raw: dict[str, Any] = {}
+    if "multipart" in (request.content_type or ""):
+        for name in request.data:
+            raw[name] = request.data.getlist(name) if name in ("like", "unlike") else request.data[name]
+        if "image" in request.FILES:
+            raw["image"] = queries.keep_image(dataset, request.FILES["image"]).sha256
+        if isinstance(raw.get("filter"), str):
+            try:
+                raw["filter"] = json.loads(raw["filter"] or "null")
+            except ValueError as error:
+                raise InvalidQuery(f"filter is not valid JSON ({error}).") from error
+    elif isinstance(request.data, dict):
+        raw = dict(request.data)
+    else:
+        raise InvalidQuery("A query is an object with text, like, unlike, image and filter.")
+    body = serializer(data=raw)
+    body.is_valid(raise_exception=True)
+    query = queries.parse(dataset, {name: body.validated_data.get(name) for name in ("text", "like", "unlike", "image", "filter")})
+    return query, body.validated_data
+
+
+class SearchView(APIView):
+    """The items most like a query, best first, each with its score."""
+
+    parser_classes = [JSONParser, MultiPartParser, FormParser]
+
+    @extend_schema(
+        request={"application/json": SearchSerializer, "multipart/form-data": SearchUploadSerializer},
+        responses=AnswerSerializer,
+    )
+    def post(self, request: Request, pk: int) -> Response:
+        began = time.perf_counter()
+        dataset = dataset_for(request.user, pk)
+        query, asked = _query(dataset, request, SearchSerializer)
+        answer = queries.run(query, limit=asked["limit"], min_score=asked.get("min_score"))
+        found = Item.objects.in_bulk(answer.ranked.item_ids.tolist())
+        ranked = [
+            (found[pk], score)
+            for pk, score in zip(answer.ranked.item_ids.tolist(), answer.ranked.scores.tolist(), strict=True)
+            if pk in found
+        ]
+        histogram = answer.ranked.histogram
+        return Response(
+            {
+                "results": [
+                    {"item": item, "score": score}
+                    for item, (_, score) in zip(items_json(item for item, _ in ranked), ranked, strict=True)
+                ],
+                "exact": answer.is_exact,
+                "embedded": answer.ranked.embedded,
+                "total": answer.total,
+                "histogram": {"from": histogram.least, "to": histogram.greatest, "counts": histogram.counts},
+                "took_ms": _elapsed_ms(began),
+                "space": space_json(answer.space, answer.ranked.embedded),
+                "query": query.said,
+            }
+        )
+
+
+class RankingView(APIView):
+    """All embedded items under a query's filter, best first, as bytes: ids (of type ``X-Id-Type``), then float32 scores.
+
+    What the grid orders itself by. Numbers of both are ``X-Count``.
+    """
+
+    parser_classes = [JSONParser, MultiPartParser, FormParser]
+
+    @extend_schema(
+        request={"application/json": QuerySerializer, "multipart/form-data": SearchUploadSerializer},
+        responses={(200, "application/octet-stream"): OpenApiTypes.BINARY},
+    )
+    def post(self, request: Request, pk: int) -> HttpResponse:
+        began = time.perf_counter()
+        dataset = dataset_for(request.user, pk)
+        query, _ = _query(dataset, request, QuerySerializer)
+        answer = queries.run(query, limit=None)
+        ids, id_type = ids_as_bytes(answer.ranked.item_ids)
+        scores = answer.ranked.scores.astype(np.dtype("<f4")).tobytes()
+        return HttpResponse(ids + scores, "application/octet-stream", headers=_headers(answer, query, id_type, began))
+
+
+def _headers(answer: Answer, query: Query, id_type: str, began: float) -> dict[str, Any]:
+    return {
+        "X-Count": len(answer.ranked.item_ids),
+        "X-Id-Type": id_type,
+        "X-Embedded": answer.ranked.embedded,
+        "X-Total": answer.total,
+        "X-Exact": str(answer.is_exact).lower(),
+        "X-Took-Ms": _elapsed_ms(began),
+        "X-Query-Image": query.image.sha256 if query.image else "",
+        "X-Space": f"{answer.space.encoder}/{answer.space.output}",
+    }
+
+
+def _elapsed_ms(began: float) -> float:
+    return round((time.perf_counter() - began) * 1000, 1)
+
+
+class EncodersView(APIView):
+    """The encoders that a new dataset can have."""
+
+    @extend_schema(operation_id="encoders_list", responses=EncoderSerializer(many=True))
+    def get(self, request: Request) -> Response:
+        return Response({"results": [_encoder_json(spec) for spec in encoders.all_specs()], "next": None})
+
+
+def _encoder_json(spec: encoders.EncoderSpec) -> dict[str, Any]:
+    reason = encoders.why_unavailable(spec.name)
+    return {
+        "name": spec.name,
+        "title": spec.title,
+        "description": spec.description,
+        "modalities": sorted(spec.modalities),
+        "outputs": [
+            {"name": output.name, "dimension": output.dimension, "accepts": sorted(output.accepts)}
+            for output in spec.outputs
+        ],
+        "license": spec.license,
+        "source": spec.source,
+        "is_default": spec.name in {encoders.default_for(modality) for modality in spec.modalities},
+        "available": not reason,
+        "reason": reason,
+    }

@@ -1,0 +1,95 @@
+"""The encoders: one file a family, all listed here, and those of other packages (entry points ``kindred.encoders``).
+
+An entry point names an ``EncoderSpec`` or a function that returns a list of them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import threading
+from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import entry_points
+
+import structlog
+
+from . import efficientnet_lite, minilm, starter
+from .base import Encoder, EncoderError, EncoderSpec, EncoderUnavailable, Output, UnknownEncoder
+
+log = structlog.get_logger(__name__)
+
+_OURS = (starter.SPEC, efficientnet_lite.SPEC, minilm.SPEC)
+_DEFAULTS = {"image": starter.SPEC.name, "text": minilm.SPEC.name}
+
+_loading = threading.Lock()
+_loaded: dict[str, Encoder] = {}
+
+
+def all_specs() -> list[EncoderSpec]:
+    """Every encoder that is known here, ours first. Loads nothing."""
+    return list(_registry().values())
+
+
+def spec(name: str) -> EncoderSpec:
+    """Raises ``UnknownEncoder``."""
+    try:
+        return _registry()[name]
+    except KeyError:
+        raise UnknownEncoder(f"There is no encoder “{name}”. Use one of: {', '.join(_registry())}.") from None
+
+
+def default_for(modality: str) -> str:
+    return _DEFAULTS[modality]
+
+
+def why_unavailable(name: str) -> str:
+    """A sentence on what is missing, or ``""`` when the encoder can be used. Loads nothing."""
+    for module in spec(name).requires:
+        if importlib.util.find_spec(module) is None:
+            return f"The package {module} is not installed."
+    return ""
+
+
+def get(name: str) -> Encoder:
+    """The loaded encoder; the first call in a process loads it. Raises ``UnknownEncoder``, ``EncoderUnavailable``."""
+    if name not in _loaded:
+        with _loading:
+            if name not in _loaded:
+                if reason := why_unavailable(name):
+                    raise EncoderUnavailable(f"The encoder “{name}” cannot be used here. {reason}")
+                _loaded[name] = spec(name).load()
+    return _loaded[name]
+
+
+@cache
+def _registry() -> dict[str, EncoderSpec]:
+    specs = {one.name: one for one in _OURS}
+    for one in _from_other_packages():
+        specs.setdefault(one.name, one)
+    return specs
+
+
+def _from_other_packages() -> Iterator[EncoderSpec]:
+    for entry_point in entry_points(group="kindred.encoders"):
+        try:
+            found = entry_point.load()
+        except Exception as error:
+            # Somebody else's package must not keep the rest from working.
+            log.error("encoder_entry_point_failed", entry_point=entry_point.value, error=str(error))
+            continue
+        yield from [found] if isinstance(found, EncoderSpec) else found()
+
+
+__all__ = [
+    "Encoder",
+    "EncoderError",
+    "EncoderSpec",
+    "EncoderUnavailable",
+    "Output",
+    "UnknownEncoder",
+    "all_specs",
+    "default_for",
+    "get",
+    "spec",
+    "why_unavailable",
+]

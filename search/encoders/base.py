@@ -1,0 +1,83 @@
+"""What an encoder is: frozen data that describes it, and the code that runs it once somebody needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from datasets.errors import Refused
+
+Array = npt.NDArray[np.float32]
+Accepts = Literal["image", "text"]
+
+
+class EncoderUnavailable(Refused):
+    """The weights or a library of the encoder cannot be had here; the message says what to do."""
+
+
+class UnknownEncoder(Refused):
+    """No encoder has that name."""
+
+
+class EncoderError(Exception):
+    """The encoder could not make a vector of this input."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """One kind of vector that an encoder makes; a dataset has one space for each."""
+
+    name: str
+    dimension: int
+    accepts: frozenset[Accepts]  # both: images and texts share the space
+
+
+class Encoder(Protocol):
+    """The code of an encoder, loaded. Safe to call from several threads."""
+
+    spec: EncoderSpec
+
+    def preprocess(self, image: Image.Image) -> Array:
+        """An RGB image as the model's input, ``(3, side, side)``. Runs in the decoder threads."""
+
+    def encode_batch(self, inputs: list[Array]) -> dict[str, Array]:
+        """``n`` inputs to ``(n, dimension)`` for every output that accepts images, L2-normalised.
+
+        Raises ``EncoderError``.
+        """
+
+    def encode_texts(self, texts: list[str]) -> dict[str, Array]:
+        """``n`` texts to ``(n, dimension)`` for every output that accepts texts, L2-normalised.
+
+        Raises ``EncoderError``.
+        """
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """An encoder as it can be listed before anything is loaded or downloaded."""
+
+    name: str
+    title: str
+    description: str
+    modalities: frozenset[str]  # what a dataset must hold to use it: image, text
+    outputs: tuple[Output, ...]  # the first fills the default space
+    license: str
+    source: str
+    load: Callable[[], Encoder]
+    image_side: int = 0  # least side in pixels that ``preprocess`` wants; 0 for texts only
+    requires: tuple[str, ...] = ()  # modules that must be importable
+
+
+def unit(vectors: Any, *, who: str) -> Array:
+    """``(n, d)`` scaled to length 1 each. Raises ``EncoderError`` for what has no direction."""
+    array = np.asarray(vectors, dtype=np.float32)
+    length = np.linalg.norm(array, axis=1, keepdims=True)
+    if not np.all(np.isfinite(length)) or np.any(length < 1e-12):
+        raise EncoderError(f"{who} gave a vector that is not a finite number or has no length.")
+    return array / length

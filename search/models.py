@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+from pgvector.django import HalfVectorField
+
+from datasets.models import Dataset, Item, Job
+
+
+class EmbeddingSpace(models.Model):
+    """The vectors of one dataset under one output of one encoder. Its partition is made and dropped with it."""
+
+    dataset = models.ForeignKey(Dataset, models.CASCADE, related_name="spaces")
+    encoder = models.CharField(max_length=200)
+    output = models.CharField(max_length=32)
+    dimension = models.PositiveIntegerField()
+    accepts = ArrayField(models.CharField(max_length=8), help_text="What can be turned into its vectors: image, text.")
+    is_default = models.BooleanField(default=False, help_text="Answers queries by example.")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["dataset", "encoder", "output"], name="one_space_per_output"),
+            models.UniqueConstraint(fields=["dataset"], condition=Q(is_default=True), name="one_default_space"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.encoder}/{self.output} of {self.dataset}"
+
+
+class Embedding(models.Model):
+    """One L2-normalised vector. ``LIST``-partitioned by space (see migration 0001 and ``search.vectors``)."""
+
+    pk = models.CompositePrimaryKey("space_id", "item_id")
+    space = models.ForeignKey(EmbeddingSpace, models.DO_NOTHING, db_constraint=False, db_index=False)
+    item = models.ForeignKey(Item, models.DO_NOTHING, db_constraint=False, db_index=False)
+    vector = HalfVectorField()
+
+    class Meta:
+        managed = False
+        db_table = "search_embedding"
+
+
+class PendingEmbedding(models.Model):
+    """An item that an encoder has yet to see. Workers claim these rows with SKIP LOCKED and delete them with the
+    vectors they write, in one transaction: a killed worker's claim is released by its lost connection.
+
+    ``reason`` is set when the encoder could not do it; such a row is kept, and not tried again by itself.
+    """
+
+    dataset = models.ForeignKey(Dataset, models.CASCADE, related_name="+")
+    item = models.ForeignKey(Item, models.CASCADE, related_name="+", db_index=False)
+    encoder = models.CharField(max_length=200)
+    job = models.ForeignKey(Job, models.SET_NULL, null=True, related_name="+")
+    reason = models.CharField(max_length=500, blank=True, default="")
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [models.UniqueConstraint(fields=["item", "encoder"], name="pending_once")]
+        indexes = [
+            models.Index(fields=["dataset", "item"], name="pending_to_claim", condition=Q(reason="")),
+        ]

@@ -1,0 +1,15 @@
+"""Celery's way into the search domain: one call each."""
+
+from celery import shared_task
+
+from . import embedding
+
+
+@shared_task(queue="embed")
+def embed_pending(dataset_id: int) -> None:
+    embedding.embed_pending(dataset_id)
+
+
+@shared_task(queue="default", ignore_result=True)
+def recover_embedding() -> None:
+    embedding.recover()

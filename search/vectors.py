@@ -1,0 +1,276 @@
+"""The vectors of a space: its partition, writing by COPY BINARY, and the exact scan.
+
+Vectors are L2-normalised ``halfvec``; a score is the inner product, so the cosine, in [-1, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from django.db import connection, transaction
+from django.db.models import QuerySet
+from psycopg import sql
+
+from datasets.models import Item
+
+from .models import EmbeddingSpace
+
+Vectors = npt.NDArray[np.float32]
+
+HISTOGRAM_BINS = 60
+
+
+class WrongVectors(ValueError):
+    """Vectors that cannot belong to a space: a wrong dimension, a value that is no number, no length."""
+
+
+# The partition -------------------------------------------------------------------------------------------------------
+
+
+def _partition(space: EmbeddingSpace) -> sql.Identifier:
+    return sql.Identifier(f"search_embedding_{space.pk}")
+
+
+def create_partition(space: EmbeddingSpace) -> None:
+    """The table that holds the vectors of ``space``. To be called with the space's row just made."""
+    name = _partition(space)
+    with connection.cursor() as cursor:
+        # Made on its own and attached after, so that the parent is locked for a moment only.
+        cursor.execute(
+            _compose(
+                "CREATE TABLE {name} (LIKE search_embedding INCLUDING DEFAULTS,"
+                " CONSTRAINT {check_space} CHECK (space_id = {space}),"
+                " CONSTRAINT {check_dimension} CHECK (vector_dims(vector) = {dimension}),"
+                " PRIMARY KEY (space_id, item_id))",
+                name=name,
+                check_space=sql.Identifier(f"search_embedding_{space.pk}_space"),
+                check_dimension=sql.Identifier(f"search_embedding_{space.pk}_dimension"),
+                space=sql.Literal(space.pk),
+                dimension=sql.Literal(space.dimension),
+            )
+        )
+        # Two bytes a value, and PLAIN keeps it out of TOAST: an exact scan reads the table in one go.
+        cursor.execute(_compose("ALTER TABLE {name} ALTER COLUMN vector SET STORAGE PLAIN", name=name))
+        cursor.execute(
+            _compose(
+                "ALTER TABLE search_embedding ATTACH PARTITION {name} FOR VALUES IN ({space})",
+                name=name,
+                space=sql.Literal(space.pk),
+            )
+        )
+
+
+def drop_partition(space: EmbeddingSpace) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(_compose("DROP TABLE IF EXISTS {name}", name=_partition(space)))
+
+
+def _compose(statement: str, **parts: sql.Composable) -> str:
+    return sql.SQL(statement).format(**parts).as_string(connection.connection)  # type: ignore[arg-type]
+
+
+# Writing -------------------------------------------------------------------------------------------------------------
+
+
+def normalised(vectors: npt.ArrayLike) -> Vectors:
+    """``(n, dimension)`` or ``(dimension,)`` as float32 with length 1 each. Raises ``WrongVectors``."""
+    array = np.asarray(vectors, dtype=np.float32)
+    length = np.linalg.norm(array, axis=-1, keepdims=True)
+    if not np.all(np.isfinite(length)):
+        raise WrongVectors("A vector holds a value that is not a finite number.")
+    if np.any(length < 1e-12):
+        raise WrongVectors("A vector has no length, so it has no direction to compare.")
+    return array / length
+
+
+def write(space: EmbeddingSpace, item_ids: Sequence[int], vectors: Vectors) -> int:
+    """Insert or replace the vectors of ``item_ids``; how many rows are different now.
+
+    ``vectors`` is ``(len(item_ids), space.dimension)`` and L2-normalised. COPY BINARY into a temporary table, then one
+    upsert that leaves equal rows alone. Raises ``WrongVectors``.
+    """
+    if vectors.shape != (len(item_ids), space.dimension):
+        raise WrongVectors(
+            f"Space {space.pk} takes vectors of shape ({len(item_ids)}, {space.dimension}), not {vectors.shape}."
+        )
+    if not np.all(np.isfinite(vectors)):
+        raise WrongVectors("A vector holds a value that is not a finite number.")
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE TEMP TABLE IF NOT EXISTS incoming_vector (item_id bigint NOT NULL, vector halfvec NOT NULL)"
+            " ON COMMIT DELETE ROWS"
+        )
+        cursor.execute("DELETE FROM incoming_vector")
+        with cursor.copy("COPY incoming_vector FROM STDIN WITH (FORMAT BINARY)") as copy:
+            copy.write(_copy_binary(item_ids, vectors))
+        cursor.execute(
+            """
+            INSERT INTO search_embedding AS stored (space_id, item_id, vector)
+            SELECT %s, item_id, vector FROM incoming_vector ORDER BY item_id
+            ON CONFLICT (space_id, item_id) DO UPDATE SET vector = EXCLUDED.vector
+            WHERE stored.vector IS DISTINCT FROM EXCLUDED.vector
+            """,
+            [space.pk],
+        )
+        return cursor.rowcount
+
+
+def _copy_binary(item_ids: Sequence[int], vectors: Vectors) -> bytes:
+    """The whole COPY stream as one numpy structured array: no Python work a row.
+
+    A row is: number of fields, then each field's length and bytes, all big-endian. A halfvec is sent as its dimension,
+    two unused bytes, and its values.
+    """
+    dimension = vectors.shape[1]
+    rows = np.empty(
+        len(item_ids),
+        dtype=[
+            ("fields", ">i2"),
+            ("id_length", ">i4"),
+            ("id", ">i8"),
+            ("vector_length", ">i4"),
+            ("dimension", ">i2"),
+            ("unused", ">i2"),
+            ("values", ">f2", (dimension,)),
+        ],
+    )
+    rows["fields"] = 2
+    rows["id_length"] = 8
+    rows["id"] = item_ids
+    rows["vector_length"] = 4 + 2 * dimension
+    rows["dimension"] = dimension
+    rows["unused"] = 0
+    rows["values"] = vectors
+    header = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+    return header + rows.tobytes() + b"\xff\xff"
+
+
+# Reading -------------------------------------------------------------------------------------------------------------
+
+
+def of_items(space: EmbeddingSpace, item_ids: Sequence[int]) -> dict[int, Vectors]:
+    """The vectors of those of ``item_ids`` that have one in ``space``, each ``(dimension,)`` float32."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT item_id, vector::real[] FROM search_embedding WHERE space_id = %s AND item_id = ANY(%s)",
+            [space.pk, list(item_ids)],
+        )
+        return {item_id: np.asarray(values, dtype=np.float32) for item_id, values in cursor.fetchall()}
+
+
+def count(space: EmbeddingSpace, items: QuerySet[Item]) -> int:
+    """How many of ``items`` have a vector in ``space``."""
+    ids, params = _ids(items)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT count(*) FROM search_embedding WHERE space_id = %s AND item_id IN ({ids})", [space.pk, *params]
+        )
+        return cursor.fetchone()[0]
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Counts of scores in equal bins between the least and the greatest."""
+
+    least: float
+    greatest: float
+    counts: list[int]
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Items best first, with what share of the filtered dataset could be scored at all."""
+
+    item_ids: npt.NDArray[np.int64]
+    scores: Vectors
+    embedded: int
+    histogram: Histogram
+
+
+def rank(
+    space: EmbeddingSpace, query: Vectors, items: QuerySet[Item], *, limit: int | None, min_score: float | None = None
+) -> Ranked:
+    """Score every one of ``items`` that has a vector, exactly; the best ``limit`` of them (all when ``None``).
+
+    ``query`` is ``(space.dimension,)``, L2-normalised. The histogram and ``embedded`` are of all that were scored,
+    whatever ``limit`` and ``min_score`` are. Ties go by id. One statement.
+    """
+    scored, params = _scored(space, query, items)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            scored + _RANK, {**params, "limit": limit, "min_score": min_score, "bins": HISTOGRAM_BINS}
+        )
+        embedded, least, greatest, bins, item_ids, scores = cursor.fetchone()
+    counts = [0] * HISTOGRAM_BINS
+    for bin_number, number in bins or ():
+        counts[bin_number - 1] = number
+    return Ranked(
+        item_ids=np.array(item_ids or [], dtype=np.int64),
+        scores=np.array(scores or [], dtype=np.float32),
+        embedded=embedded,
+        histogram=Histogram(least or 0.0, greatest or 0.0, counts),
+    )
+
+
+def scoring_at_least(
+    space: EmbeddingSpace, query: Vectors, items: QuerySet[Item], min_score: float | None
+) -> QuerySet[Item]:
+    """Those of ``items`` that ``rank`` scores at least ``min_score`` (all that it scores, when ``None``)."""
+    scored, params = _scored(space, query, items)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            scored + "SELECT array_agg(item_id) FROM scored WHERE %(min_score)s::float8 IS NULL OR score >= %(min_score)s",
+            {**params, "min_score": min_score},
+        )
+        return items.filter(pk__in=cursor.fetchone()[0] or [])
+
+
+def _scored(space: EmbeddingSpace, query: Vectors, items: QuerySet[Item]) -> tuple[str, dict[str, Any]]:
+    """The exact scan, as a common table expression.
+
+    No cast of the column to ``halfvec(n)`` and no ORDER BY in here: with them the planner may take an approximate
+    index and lose rows under a filter without a word. MATERIALIZED keeps what follows from reaching in.
+    """
+    ids, id_params = _ids(items)
+    named = {f"filter_{i}": value for i, value in enumerate(id_params)}
+    statement = f"""
+WITH scored AS MATERIALIZED (
+    SELECT item_id, -(vector <#> %(query)s::halfvec) AS score
+      FROM search_embedding
+     WHERE space_id = %(space)s AND item_id IN ({ids % tuple(f"%({name})s" for name in named)})
+)
+"""
+    return statement, {"query": to_literal(query), "space": space.pk, **named}
+
+
+_RANK = """
+, bounds AS (
+    SELECT count(*) AS embedded, min(score) AS least, max(score) AS greatest FROM scored
+), bins AS (
+    SELECT CASE WHEN greatest > least THEN least(width_bucket(score, least, greatest, %(bins)s), %(bins)s) ELSE 1 END AS bin,
+           count(*) AS number
+      FROM scored, bounds GROUP BY 1
+), best AS (
+    SELECT item_id, score FROM scored
+     WHERE %(min_score)s::float8 IS NULL OR score >= %(min_score)s
+     ORDER BY score DESC, item_id LIMIT %(limit)s
+)
+SELECT embedded, least, greatest,
+       (SELECT json_agg(json_build_array(bin, number)) FROM bins),
+       (SELECT array_agg(item_id ORDER BY score DESC, item_id) FROM best),
+       (SELECT array_agg(score ORDER BY score DESC, item_id) FROM best)
+  FROM bounds
+"""
+
+
+def to_literal(vector: Vectors) -> str:
+    """``vector`` as Postgres reads it, in the precision that is stored."""
+    return "[" + ",".join(map(str, vector.astype(np.float16).astype(np.float32).tolist())) + "]"
+
+
+def _ids(items: QuerySet[Item]) -> tuple[str, tuple[Any, ...]]:
+    return items.order_by().values("pk").query.sql_with_params()

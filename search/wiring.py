@@ -1,0 +1,49 @@
+"""What `datasets` calls without knowing us: signals and the two places where it asks for something."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.dispatch import receiver
+
+from datasets import creation, selection, signals
+from datasets.api import extras
+from datasets.models import Dataset, Job
+
+from . import embedding, query, spaces
+from .api.spaces import spaces_of
+
+
+@receiver(signals.dataset_created)
+def make_spaces(sender: Any, *, dataset: Dataset, **kwargs: Any) -> None:
+    spaces.create_spaces(dataset)
+
+
+@receiver(signals.items_added)
+def ask_for_vectors(sender: Any, *, dataset: Dataset, job: Job, item_ids: list[int], **kwargs: Any) -> None:
+    embedding.enqueue(dataset, job=job, item_ids=item_ids)
+
+
+@receiver(signals.job_resumed)
+def ask_for_missing_vectors(sender: Any, *, dataset: Dataset, job: Job, **kwargs: Any) -> None:
+    embedding.enqueue(dataset, job=job)
+
+
+@receiver(signals.job_canceled)
+def withdraw_pending(sender: Any, *, job: Job, **kwargs: Any) -> None:
+    embedding.withdraw(job)
+
+
+@receiver(signals.items_removed)
+def forget_vectors(sender: Any, *, dataset: Dataset, item_ids: list[int], **kwargs: Any) -> None:
+    spaces.forget_items(dataset, item_ids)
+
+
+@receiver(signals.dataset_removed)
+def drop_spaces(sender: Any, *, dataset: Dataset, **kwargs: Any) -> None:
+    spaces.drop_spaces(dataset)
+
+
+creation.set_encoder_chooser(spaces.choose_encoder)
+selection.set_query_resolver(query.select)
+extras.set_spaces_reader(spaces_of)
