@@ -42,7 +42,7 @@ def change_tags(selection: Selection, *, add: list[str], remove: list[str], by: 
     """Add and remove tags on every item of ``selection``. Raises ``InvalidMark``."""
     add, remove = _clean(add), _clean(remove)
     if both := set(add) & set(remove):
-        raise InvalidMark(f"The tag “{sorted(both)[0]}” cannot be added and removed in one act.")
+        raise InvalidMark(f"The tag “{min(both)}” cannot be added and removed in one act.")
     if not add and not remove:
         raise InvalidMark("Name at least one tag to add or to remove.")
     operation = operations.begin(

@@ -14,7 +14,6 @@ from django.db.models import QuerySet
 
 from .errors import Conflict
 from .models import Dataset, Item, Job, Operation
-from .selection import Selection
 
 
 class AlreadyUndone(Conflict):

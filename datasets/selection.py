@@ -56,7 +56,7 @@ def parse(dataset: Dataset, raw: Any) -> Selection:
         raise InvalidSelection("A selection has exactly one of: ids, filter, query, all.")
     unknown = set(raw) - {"ids", "filter", "query", "all", "min_score", "except"}
     if unknown:
-        raise InvalidSelection(f"A selection has no “{sorted(unknown)[0]}”. Use ids, filter, query, all, min_score, except.")
+        raise InvalidSelection(f"A selection has no “{min(unknown)}”. Use ids, filter, query, all, min_score, except.")
     items = filters.items_of(dataset)
     form = forms[0]
     if form == "ids":

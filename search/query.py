@@ -71,7 +71,7 @@ def parse(dataset: Dataset, raw: Mapping[str, Any]) -> Query:
     if not isinstance(raw, Mapping):
         raise InvalidQuery("A query is an object with text, like, unlike, image and filter.")
     if unknown := set(raw) - _KEYS - {"limit", "min_score"}:
-        raise InvalidQuery(f"A query has no “{sorted(unknown)[0]}”. Use text, like, unlike, image, filter.")
+        raise InvalidQuery(f"A query has no “{min(unknown)}”. Use text, like, unlike, image, filter.")
     text = raw.get("text") or ""
     if not isinstance(text, str) or "\x00" in text:
         raise InvalidQuery("text is a string of words.")

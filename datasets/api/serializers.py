@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from drf_spectacular.utils import extend_schema_field
+from drf_spectacular.utils import extend_schema_field, inline_serializer
 from rest_framework import serializers
 
 from .. import jobs, operations
 from ..models import Job, LabelClass, Membership, Modality, Operation, Role, Status
 
 User = get_user_model()
+
+# Named sets of choices, for the schema's enums.
+ROLE_NAMES = [(role.label, role.label) for role in Role]
+ITEM_STATES = ["pending", "ready", "unreadable"]
+
+
+@cache
+def page_of(serializer: type[serializers.BaseSerializer[Any]]) -> Any:
+    """The schema of a page of a list."""
+    fields = {
+        "results": serializer(many=True),
+        "next": serializers.URLField(allow_null=True, help_text="The next page, when there is one."),
+    }
+    return inline_serializer(serializer.__name__.removesuffix("Serializer") + "Page", fields)
 
 
 class UserSerializer(serializers.ModelSerializer[Any]):
@@ -70,7 +85,7 @@ class ItemSerializer(serializers.Serializer[Any]):
     split = serializers.CharField(allow_blank=True)
     tags = serializers.ListField(child=serializers.CharField())
     metadata = serializers.DictField(child=serializers.JSONField())
-    state = serializers.ChoiceField(choices=["pending", "ready", "unreadable"])
+    state = serializers.ChoiceField(choices=ITEM_STATES)
     problem = serializers.CharField(allow_blank=True)
 
 

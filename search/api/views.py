@@ -17,6 +17,7 @@ from rest_framework.views import APIView
 
 from datasets.access import dataset_for
 from datasets.api.rendering import items_json
+from datasets.api.serializers import page_of
 from datasets.api.views.items import ids_as_bytes
 from datasets.models import Dataset, Item
 
@@ -130,7 +131,7 @@ def _elapsed_ms(began: float) -> float:
 class EncodersView(APIView):
     """The encoders that a new dataset can have."""
 
-    @extend_schema(operation_id="encoders_list", responses=EncoderSerializer(many=True))
+    @extend_schema(operation_id="encoders_list", responses=page_of(EncoderSerializer))
     def get(self, request: Request) -> Response:
         return Response({"results": [_encoder_json(spec) for spec in encoders.all_specs()], "next": None})
 

@@ -25,6 +25,7 @@ from ..serializers import (
     StatusActSerializer,
     TagsActSerializer,
     UndoneSerializer,
+    page_of,
 )
 
 
@@ -92,7 +93,7 @@ class StatusView(APIView):
 class OperationsView(APIView):
     """The log of the dataset, latest first."""
 
-    @extend_schema(operation_id="operations_list", responses=OperationSerializer(many=True))
+    @extend_schema(operation_id="operations_list", responses=page_of(OperationSerializer))
     def get(self, request: Request, pk: int) -> Response:
         dataset = dataset_for(request.user, pk)
         log = Operation.objects.filter(dataset=dataset).select_related("author", "undone_by")

@@ -25,6 +25,7 @@ from ..serializers import (
     MemberSerializer,
     NewDatasetSerializer,
     StatisticsSerializer,
+    page_of,
 )
 
 User = get_user_model()
@@ -72,7 +73,7 @@ def _preview(dataset: Dataset) -> list[Item]:
 class DatasetsView(APIView):
     """The datasets that you are a member of."""
 
-    @extend_schema(operation_id="datasets_list", responses=DatasetSerializer(many=True))
+    @extend_schema(operation_id="datasets_list", responses=page_of(DatasetSerializer))
     def get(self, request: Request) -> Response:
         pages = NewestFirst()
         datasets = pages.paginate_queryset(Dataset.objects.visible_to(request.user), request, self) or []
@@ -121,7 +122,7 @@ class RestoreView(APIView):
 class ClassesView(APIView):
     """The label classes of a dataset, in their order."""
 
-    @extend_schema(operation_id="classes_list", responses=LabelClassSerializer(many=True))
+    @extend_schema(operation_id="classes_list", responses=page_of(LabelClassSerializer))
     def get(self, request: Request, pk: int) -> Response:
         dataset = dataset_for(request.user, pk)
         return Response({"results": LabelClassSerializer(dataset.classes.all(), many=True).data, "next": None})
@@ -158,7 +159,7 @@ class ClassView(APIView):
 class MembersView(APIView):
     """Who is in, with which role."""
 
-    @extend_schema(operation_id="members_list", responses=MemberSerializer(many=True))
+    @extend_schema(operation_id="members_list", responses=page_of(MemberSerializer))
     def get(self, request: Request, pk: int) -> Response:
         dataset = dataset_for(request.user, pk)
         members = dataset.members.select_related("user")

@@ -22,7 +22,7 @@ from ...models import Item, Operation
 from ..filtering import FILTER_PARAMETERS, raw_filter
 from ..paging import Pages
 from ..rendering import item_detail_json, items_json
-from ..serializers import HistoryEntrySerializer, ItemDetailSerializer, ItemSerializer
+from ..serializers import HistoryEntrySerializer, ItemDetailSerializer, ItemSerializer, page_of
 
 ORDERS = ("id", "-id", "key", "-key", "brightness", "-brightness", "sharpness", "-sharpness")
 _MAX_IDS = 1000
@@ -45,7 +45,7 @@ class ItemsView(APIView):
     @extend_schema(
         operation_id="items_list",
         parameters=[*FILTER_PARAMETERS, _ORDER, _IDS],
-        responses=ItemSerializer(many=True),
+        responses=page_of(ItemSerializer),
     )
     def get(self, request: Request, pk: int) -> Response:
         dataset = dataset_for(request.user, pk)
@@ -160,7 +160,7 @@ def _picture(stream: Any, content_type: str, sha256: str) -> FileResponse:
 class HistoryView(APIView):
     """Who did what to the item, latest first."""
 
-    @extend_schema(operation_id="items_history", responses=HistoryEntrySerializer(many=True))
+    @extend_schema(operation_id="items_history", responses=page_of(HistoryEntrySerializer))
     def get(self, request: Request, pk: int) -> Response:
         item = object_for(request.user, Item.objects.all(), pk)
         return Response({"results": HistoryEntrySerializer(history.of_item(item), many=True).data, "next": None})

@@ -27,6 +27,7 @@ from ..serializers import (
     JobStartedSerializer,
     PathImportSerializer,
     UploadImportSerializer,
+    page_of,
 )
 
 _ERRORS_SHOWN = 100
@@ -115,7 +116,7 @@ class JobListView(APIView):
 class JobsView(JobListView):
     """The jobs of all your datasets, latest first."""
 
-    @extend_schema(operation_id="jobs_list", parameters=[_STATE], responses=JobSerializer(many=True))
+    @extend_schema(operation_id="jobs_list", parameters=[_STATE], responses=page_of(JobSerializer))
     def get(self, request: Request) -> Response:
         return self.answer(request, _jobs().filter(dataset__in=Dataset.objects.visible_to(request.user)))
 
@@ -123,7 +124,7 @@ class JobsView(JobListView):
 class DatasetJobsView(JobListView):
     """The jobs of one dataset, latest first."""
 
-    @extend_schema(operation_id="dataset_jobs_list", parameters=[_STATE], responses=JobSerializer(many=True))
+    @extend_schema(operation_id="dataset_jobs_list", parameters=[_STATE], responses=page_of(JobSerializer))
     def get(self, request: Request, pk: int) -> Response:
         return self.answer(request, _jobs().filter(dataset=dataset_for(request.user, pk)))
 
@@ -139,7 +140,7 @@ class JobView(APIView):
 class JobErrorsView(APIView):
     """Everything that the job refused, and why."""
 
-    @extend_schema(operation_id="job_errors_list", responses=JobErrorSerializer(many=True))
+    @extend_schema(operation_id="job_errors_list", responses=page_of(JobErrorSerializer))
     def get(self, request: Request, pk: int) -> Response:
         job = object_for(request.user, Job.objects.all(), pk)
         pages = Pages()
