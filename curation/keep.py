@@ -2,7 +2,7 @@
 
 Honcho, which shows and stops our processes together, ends all of them when one ends, and leaves them all behind
 when it is killed itself. This stands between it and each command: a command that dies is started again, and none
-outlives the process it follows. It imports nothing of the project, so that it costs some 10 MB and starts at once.
+outlives the process it follows. It imports nothing of the project, so that it is small and starts at once.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m curation.keep", description=__doc__)
     parser.add_argument("--name", required=True)
     parser.add_argument("--follow", type=int, required=True)
-    parser.add_argument("--stop-signal", type=signal.Signals.__getitem__, default=signal.SIGTERM)
+    parser.add_argument("--stop-signal", default="SIGTERM")
     parser.add_argument("--stop-timeout", type=float, default=8.0)
     parser.add_argument("--user")
     parser.add_argument("command", nargs="+")
@@ -62,7 +62,7 @@ def main() -> int:
         name=options.name,
         command=options.command,
         follow=options.follow,
-        stop_signal=options.stop_signal,
+        stop_signal=signal.Signals[options.stop_signal],
         stop_timeout_s=options.stop_timeout,
         user=options.user,
     )
@@ -86,23 +86,20 @@ class _Keeper:
         signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         for asked in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(asked, self._stop)
-        try:
-            followed: psutil.Process | None = psutil.Process(self.follow)
-        except psutil.NoSuchProcess:
-            followed = None
+            signal.signal(asked, self._ask_to_stop)
+        self._followed = psutil.Process(self.follow) if psutil.pid_exists(self.follow) else None
 
         failed_starts = 0
-        while not self._asked_to_stop and _is_alive(followed):
+        while self._is_wanted():
             started = time.monotonic()
             child = self._spawn()
-            while child.poll() is None and not self._asked_to_stop and _is_alive(followed):
+            while child.poll() is None and self._is_wanted():
                 self._sleep(_LOOK_EVERY_S)
             if child.poll() is None:
                 self._end(child)
                 return 0
             _kill_group(child.pid)
-            if self._asked_to_stop or not _is_alive(followed):
+            if not self._is_wanted():
                 return 0
             failed_starts = failed_starts + 1 if time.monotonic() - started < _STARTED_AFTER_S else 0
             if failed_starts == _FAILED_STARTS:
@@ -110,9 +107,18 @@ class _Keeper:
                 return 1
             self._say(f"{self.name} stopped by itself ({_how(child.returncode)}); starting it again.")
             until = time.monotonic() + failed_starts
-            while time.monotonic() < until and not self._asked_to_stop and _is_alive(followed):
+            while time.monotonic() < until and self._is_wanted():
                 self._sleep(_LOOK_EVERY_S)
         return 0
+
+    def _is_wanted(self) -> bool:
+        if self._asked_to_stop or self._followed is None:
+            return False
+        try:
+            # One that nobody has waited for yet (a zombie) has ended all the same.
+            return self._followed.is_running() and self._followed.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -135,7 +141,7 @@ class _Keeper:
         _kill_group(child.pid)
         child.wait()
 
-    def _stop(self, *_: object) -> None:
+    def _ask_to_stop(self, *_: object) -> None:
         self._asked_to_stop = True
 
     def _sleep(self, seconds: float) -> None:
@@ -148,30 +154,22 @@ class _Keeper:
         print(sentence, flush=True)
 
 
-def _is_alive(process: psutil.Process | None) -> bool:
-    try:
-        return process is not None and process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
 def _die_with_parent(stop_signal: signal.Signals) -> Callable[[], None] | None:
     """On Linux the kernel stops the command when its keeper is killed; elsewhere the next start cleans up."""
     if not sys.platform.startswith("linux"):
         return None
-    libc = ctypes.CDLL(None)
-    return lambda: libc.prctl(_PR_SET_PDEATHSIG, int(stop_signal))
+    prctl = ctypes.CDLL(None).prctl
+    return lambda: prctl(_PR_SET_PDEATHSIG, int(stop_signal))
 
 
 def _kill_group(pid: int) -> None:
+    """Whatever the command has left behind in its process group."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
 
 
 def _how(returncode: int) -> str:
-    if returncode < 0:
-        return f"killed by {signal.Signals(-returncode).name}"
-    return f"exit status {returncode}"
+    return f"killed by {signal.Signals(-returncode).name}" if returncode < 0 else f"exit status {returncode}"
 
 
 if __name__ == "__main__":

