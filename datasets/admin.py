@@ -214,7 +214,17 @@ class JobErrorInline(ReadOnly, TabularInline):
 
 @admin.register(Job)
 class JobAdmin(ReadOnly, ModelAdmin):
-    list_display = ["id", "kind", "dataset", "state_shown", "progress", "error_total", "created_by", "created_at", "finished_at"]
+    list_display = [
+        "id",
+        "kind",
+        "dataset",
+        "state_shown",
+        "progress",
+        "error_total",
+        "created_by",
+        "created_at",
+        "finished_at",
+    ]
     list_filter = [
         ("dataset", RelatedDropdownFilter),
         ("state", ChoicesDropdownFilter),

@@ -46,9 +46,7 @@ def _table() -> npt.NDArray[np.uint8]:
     """The name of every cell of the sRGB cube."""
     levels = (np.arange(_LEVELS) + 0.5) * (256 / _LEVELS)
     cube = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
-    prototypes = [
-        [int(code[i : i + 2], 16) for i in (0, 2, 4)] for name in COLOUR_NAMES for code in _PROTOTYPES[name]
-    ]
+    prototypes = [[int(code[i : i + 2], 16) for i in (0, 2, 4)] for name in COLOUR_NAMES for code in _PROTOTYPES[name]]
     owner = np.array([i for i, name in enumerate(COLOUR_NAMES) for _ in _PROTOTYPES[name]], dtype=np.uint8)
     distances = np.linalg.norm(_lab(cube)[:, None] - _lab(np.array(prototypes))[None], axis=-1)
     return owner[distances.argmin(axis=1)]

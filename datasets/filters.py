@@ -53,7 +53,7 @@ def parse(dataset: Dataset, raw: Mapping[str, Any] | None) -> Filter:
     if raw is None:
         return Filter()
     if not isinstance(raw, Mapping):
-        raise InvalidFilter("A filter is an object, for example {\"split\": \"train\"}.")
+        raise InvalidFilter('A filter is an object, for example {"split": "train"}.')
     conditions = []
     for key, value in raw.items():
         if value is None or value == "" or value == []:
@@ -157,7 +157,7 @@ def _aspect(dataset: Dataset, key: str, value: Any) -> Q:
 
 def _color(dataset: Dataset, key: str, value: Any) -> Q:
     if not isinstance(value, Mapping):
-        raise InvalidFilter("color takes an object of shares, for example {\"red\": \">0.3\"}.")
+        raise InvalidFilter('color takes an object of shares, for example {"red": ">0.3"}.')
     q = Q()
     for name, share in value.items():
         if name not in COLOUR_NAMES:

@@ -138,5 +138,3 @@ def _move_in(path: Path, name: str) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     path.chmod(0o644)
     os.replace(path, target)
-
-

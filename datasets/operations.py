@@ -105,7 +105,9 @@ def undo(operation: Operation, *, by: Any) -> Undone:
         )
     dataset = operation.dataset
     touched = (
-        Item.objects.filter(annotations__operation=operation).values("pk").union(
+        Item.objects.filter(annotations__operation=operation)
+        .values("pk")
+        .union(
             Item.objects.filter(annotations__retracted_by=operation).values("pk"),
             Item.objects.filter(changes__operation=operation).values("pk"),
         )

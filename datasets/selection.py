@@ -73,7 +73,7 @@ def parse(dataset: Dataset, raw: Any) -> Selection:
             raise InvalidSelection(f"min_score is a number, not {min_score!r}.")
         items = _resolvers[0](dataset, raw["query"], min_score)
     elif raw["all"] is not True:
-        raise InvalidSelection("To mean every item, say {\"all\": true}.")
+        raise InvalidSelection('To mean every item, say {"all": true}.')
     if raw.get("except"):
         items = items.exclude(pk__in=_ids(raw["except"], "except"))
     return Selection(dataset, dict(raw), items)
@@ -120,7 +120,6 @@ def _check_foreign(dataset: Dataset, ids: list[int]) -> None:
         count, first = cursor.fetchone()
     if count:
         raise InvalidSelection(
-            f"“{dataset.name}” has no item {first}" + (f" (nor {count - 1} others of those given)." if count > 1 else ".")
+            f"“{dataset.name}” has no item {first}"
+            + (f" (nor {count - 1} others of those given)." if count > 1 else ".")
         )
-
-

@@ -89,7 +89,9 @@ def parse(dataset: Dataset, raw: Mapping[str, Any]) -> Query:
 def keep_image(dataset: Dataset, stream: IO[bytes]) -> QueryImage:
     """Keep an uploaded image to search with. Raises ``InvalidQuery`` when it is none, ``NoImageSpace`` for texts."""
     if dataset.modality != Modality.IMAGE:
-        raise spaces.NoImageSpace(f"“{dataset.name}” holds texts and cannot be searched with an image. Search in words.")
+        raise spaces.NoImageSpace(
+            f"“{dataset.name}” holds texts and cannot be searched with an image. Search in words."
+        )
     try:
         kept = media.keep(stream, max_bytes=MAX_IMAGE_BYTES)
     except media.TooLarge as error:
@@ -135,7 +137,8 @@ def compile(query: Query) -> tuple[EmbeddingSpace, Vectors]:
     known = vectors.of_items(space, [*query.like, *query.unlike]) if examples else {}
     if missing := [pk for pk in (*query.like, *query.unlike) if pk not in known]:
         raise ExampleNotReady(
-            f"Item {missing[0]} has no vector" + (f" (nor {len(missing) - 1} more)" if len(missing) > 1 else "")
+            f"Item {missing[0]} has no vector"
+            + (f" (nor {len(missing) - 1} more)" if len(missing) > 1 else "")
             + ": it is not embedded yet, or could not be. Wait for the embedding, or choose another example."
         )
     positives = [known[pk] for pk in query.like]
@@ -164,7 +167,11 @@ def _examples(dataset: Dataset, raw: Mapping[str, Any], name: str) -> tuple[int,
     if len(value) > MAX_EXAMPLES:
         raise InvalidQuery(f"{name} holds {len(value):,} examples; a query takes {MAX_EXAMPLES:,}.")
     wanted = list(dict.fromkeys(value))
-    found = set(Item.objects.filter(dataset=dataset, pk__in=[pk for pk in wanted if 0 < pk < 2**63]).values_list("pk", flat=True))
+    found = set(
+        Item.objects.filter(dataset=dataset, pk__in=[pk for pk in wanted if 0 < pk < 2**63]).values_list(
+            "pk", flat=True
+        )
+    )
     for pk in wanted:
         if pk not in found:
             raise InvalidQuery(f"“{dataset.name}” has no item {pk}. Take another example.")
@@ -175,7 +182,9 @@ def _kept_image(dataset: Dataset, reference: Any) -> QueryImage | None:
     if not reference:
         return None
     if dataset.modality != Modality.IMAGE:
-        raise spaces.NoImageSpace(f"“{dataset.name}” holds texts and cannot be searched with an image. Search in words.")
+        raise spaces.NoImageSpace(
+            f"“{dataset.name}” holds texts and cannot be searched with an image. Search in words."
+        )
     image = QueryImage.objects.filter(dataset=dataset, sha256=reference).first() if isinstance(reference, str) else None
     if image is None:
         raise InvalidQuery("The image of this search is not kept here any more. Drop it on the search bar again.")

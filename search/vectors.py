@@ -201,9 +201,7 @@ def rank(
     """
     scored, params = _scored(space, query, items)
     with connection.cursor() as cursor:
-        cursor.execute(
-            scored + _RANK, {**params, "limit": limit, "min_score": min_score, "bins": HISTOGRAM_BINS}
-        )
+        cursor.execute(scored + _RANK, {**params, "limit": limit, "min_score": min_score, "bins": HISTOGRAM_BINS})
         embedded, least, greatest, bins, item_ids, scores = cursor.fetchone()
     counts = [0] * HISTOGRAM_BINS
     for bin_number, number in bins or ():
@@ -223,7 +221,8 @@ def scoring_at_least(
     scored, params = _scored(space, query, items)
     with connection.cursor() as cursor:
         cursor.execute(
-            scored + "SELECT array_agg(item_id) FROM scored WHERE %(min_score)s::float8 IS NULL OR score >= %(min_score)s",
+            scored
+            + "SELECT array_agg(item_id) FROM scored WHERE %(min_score)s::float8 IS NULL OR score >= %(min_score)s",
             {**params, "min_score": min_score},
         )
         return items.filter(pk__in=cursor.fetchone()[0] or [])

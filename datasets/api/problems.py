@@ -69,7 +69,12 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
     else:
         return None
     set_rollback()
-    body: dict[str, Any] = {"type": "about:blank", "title": _TITLES.get(code, "Error"), "status": code, "detail": detail}
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": _TITLES.get(code, "Error"),
+        "status": code,
+        "detail": detail,
+    }
     if errors:
         body["errors"] = errors
     response = Response(body, status=code, headers=headers, content_type="application/problem+json")
@@ -81,7 +86,12 @@ def not_found(request: Any, *args: Any) -> Any:
     """For addresses under the API that no view serves."""
     from django.http import JsonResponse
 
-    body = {"type": "about:blank", "title": _TITLES[404], "status": 404, "detail": f"There is nothing at {request.path}."}
+    body = {
+        "type": "about:blank",
+        "title": _TITLES[404],
+        "status": 404,
+        "detail": f"There is nothing at {request.path}.",
+    }
     return JsonResponse(body, status=status.HTTP_404_NOT_FOUND, content_type="application/problem+json")
 
 

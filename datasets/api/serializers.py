@@ -285,7 +285,18 @@ class OperationSerializer(serializers.ModelSerializer[Operation]):
 
     class Meta:
         model = Operation
-        fields = ["id", "kind", "summary", "author", "created_at", "changed", "undoes", "undone_by", "can_undo", "detail"]
+        fields = [
+            "id",
+            "kind",
+            "summary",
+            "author",
+            "created_at",
+            "changed",
+            "undoes",
+            "undone_by",
+            "can_undo",
+            "detail",
+        ]
         read_only_fields = fields
 
     def get_summary(self, operation: Operation) -> str:
@@ -347,7 +358,9 @@ class LabelField(serializers.JSONField):
 
 class AnnotationActSerializer(serializers.Serializer[Any]):
     selection = SelectionField()
-    label = LabelField(required=False, allow_null=True, help_text="Name or id of a class; with mode remove, none means any.")
+    label = LabelField(
+        required=False, allow_null=True, help_text="Name or id of a class; with mode remove, none means any."
+    )
     mode = serializers.ChoiceField(choices=["add", "replace", "remove"], required=False)
     keep_human = serializers.BooleanField(default=False, help_text="Leave items alone that a person has labelled.")
 
@@ -392,7 +405,9 @@ class StatisticsSerializer(serializers.Serializer[Any]):
     source = serializers.DictField(child=serializers.IntegerField())
     annotator = serializers.DictField(child=serializers.IntegerField())
     day = serializers.DictField(child=serializers.IntegerField())
-    imbalance = serializers.FloatField(allow_null=True, help_text="Items of the largest class by those of the smallest.")
+    imbalance = serializers.FloatField(
+        allow_null=True, help_text="Items of the largest class by those of the smallest."
+    )
     metadata = serializers.DictField(child=serializers.DictField(child=serializers.IntegerField()))
     brightness = MeasureHistogramSerializer(allow_null=True)
     sharpness = MeasureHistogramSerializer(allow_null=True)

@@ -67,7 +67,9 @@ def _header(entry: Entry, stream: IO[str]) -> tuple[list[str], Iterator[list[str
     columns = {name.lower(): name for name in header}
     if TEXT_COLUMN not in columns:
         found = ", ".join(header)[:200].encode("utf-8", "replace").decode()
-        raise ImportRefused(f"{entry.name} has no “text” column (found: {found}). Rename the column that holds the texts.")
+        raise ImportRefused(
+            f"{entry.name} has no “text” column (found: {found}). Rename the column that holds the texts."
+        )
     own = {"text", "label", "split", "id", "key"}
     header = [name.lower() if name.lower() in own else name for name in header]
     return header, csv.reader(stream, delimiter=delimiter)
@@ -78,4 +80,6 @@ def _text_stream(entry: Entry) -> IO[str]:
     start = stream.read(4)
     stream.seek(0)
     encoding = "utf-16" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    return io.TextIOWrapper(stream, encoding=encoding, errors="surrogateescape" if encoding != "utf-16" else "replace", newline="")
+    return io.TextIOWrapper(
+        stream, encoding=encoding, errors="surrogateescape" if encoding != "utf-16" else "replace", newline=""
+    )

@@ -41,7 +41,9 @@ class Images:
                 )
                 continue
             if len(entry.name) > 1024:
-                yield Refusal(entry.name[:200] + "…", f"its path has {len(entry.name):,} characters; the limit is 1,024.")
+                yield Refusal(
+                    entry.name[:200] + "…", f"its path has {len(entry.name):,} characters; the limit is 1,024."
+                )
                 continue
             split, label = place(entry.name.removeprefix(options.wrapper))
             yield Record(

@@ -124,7 +124,9 @@ def _check_upload(dataset: Dataset, name: str, stream: IO[bytes], format: str | 
         chosen = format_for(dataset, name, format)
         suffix = PurePosixPath(name).suffix.lower()
         if chosen.modality == Modality.IMAGE and any(suffix in f.extensions for f in FORMATS.values() if f != chosen):
-            raise ImportRefused(f"{name} is a table; “{dataset.name}” holds images and takes image files or a zip of them.")
+            raise ImportRefused(
+                f"{name} is a table; “{dataset.name}” holds images and takes image files or a zip of them."
+            )
         chosen.check(Entry(name, lambda: _Unclosed(stream)))
     stream.seek(0)
 
@@ -380,7 +382,9 @@ def _keep_files(records: list[Record]) -> tuple[list[tuple[Record, str]], list[R
             with entry.open() as stream:
                 kept.append((record, media.keep(stream, max_bytes=entry.max_bytes).file))
         except media.TooLarge:
-            refusals.append(Refusal(record.key, "it unpacks to more than the archive states: that looks like a zip bomb."))
+            refusals.append(
+                Refusal(record.key, "it unpacks to more than the archive states: that looks like a zip bomb.")
+            )
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
             refusals.append(Refusal(record.key, f"it cannot be unpacked ({error}). Zip it again."))
     return kept, refusals

@@ -27,9 +27,13 @@ class JsonlTexts:
         try:
             row = _object(line)
         except ValueError as error:
-            raise ImportRefused(f"{entry.name} does not start with a JSON object on a line of its own: {error}") from error
+            raise ImportRefused(
+                f"{entry.name} does not start with a JSON object on a line of its own: {error}"
+            ) from error
         if TEXT_COLUMN not in row:
-            raise ImportRefused(f"{entry.name} has no “text” (found: {', '.join(row)[:200]}). Rename the field that holds it.")
+            raise ImportRefused(
+                f"{entry.name} has no “text” (found: {', '.join(row)[:200]}). Rename the field that holds it."
+            )
 
     def count(self, entries: Iterator[Entry]) -> int:
         total = 0

@@ -126,7 +126,9 @@ def resolve_server_path(raw: str) -> Path:
     allowed = [path.resolve() for path in candidates]
     allowed = [path for path in allowed if any(path.is_relative_to(root) for root in roots)]
     if not allowed:
-        raise ImportRefused(f"{raw} is not under a folder that may be imported from (IMPORT_ROOTS). Ask who runs the server.")
+        raise ImportRefused(
+            f"{raw} is not under a folder that may be imported from (IMPORT_ROOTS). Ask who runs the server."
+        )
     for path in allowed:
         if path.exists():
             return path

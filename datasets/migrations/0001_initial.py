@@ -9,7 +9,6 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
@@ -18,309 +17,583 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='Dataset',
+            name="Dataset",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=200)),
-                ('modality', models.CharField(choices=[('image', 'images'), ('text', 'texts')], max_length=8)),
-                ('multi_label', models.BooleanField(default=False)),
-                ('encoder', models.CharField(help_text='Name of the encoder that fills its default space.', max_length=200)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('deleted_at', models.DateTimeField(blank=True, db_index=True, null=True)),
-                ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=200)),
+                ("modality", models.CharField(choices=[("image", "images"), ("text", "texts")], max_length=8)),
+                ("multi_label", models.BooleanField(default=False)),
+                (
+                    "encoder",
+                    models.CharField(help_text="Name of the encoder that fills its default space.", max_length=200),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("deleted_at", models.DateTimeField(blank=True, db_index=True, null=True)),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='Item',
+            name="Item",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('key', models.CharField(db_collation='C', help_text='Its path or id in the import.', max_length=1024)),
-                ('text', models.TextField(null=True)),
-                ('file', models.CharField(blank=True, default='', max_length=200)),
-                ('external_path', models.CharField(blank=True, default='', max_length=4096)),
-                ('split', models.CharField(blank=True, default='', max_length=64)),
-                ('status', models.CharField(choices=[('todo', 'To do'), ('done', 'Done'), ('excluded', 'Excluded')], default='todo', max_length=8)),
-                ('tags', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=64), blank=True, default=list, size=None)),
-                ('metadata', models.JSONField(blank=True, default=dict)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('sha256', models.CharField(max_length=64, null=True)),
-                ('size_bytes', models.BigIntegerField(null=True)),
-                ('content_type', models.CharField(blank=True, default='', max_length=32)),
-                ('width', models.PositiveIntegerField(null=True)),
-                ('height', models.PositiveIntegerField(null=True)),
-                ('brightness', models.FloatField(null=True)),
-                ('contrast', models.FloatField(null=True)),
-                ('sharpness', models.FloatField(null=True)),
-                ('colors', django.contrib.postgres.fields.ArrayField(base_field=models.FloatField(), help_text='Shares, in the order of datasets.colours.', null=True, size=None)),
-                ('problem', models.CharField(blank=True, default='', max_length=500)),
-                ('dataset', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='items', to='datasets.dataset')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("key", models.CharField(db_collation="C", help_text="Its path or id in the import.", max_length=1024)),
+                ("text", models.TextField(null=True)),
+                ("file", models.CharField(blank=True, default="", max_length=200)),
+                ("external_path", models.CharField(blank=True, default="", max_length=4096)),
+                ("split", models.CharField(blank=True, default="", max_length=64)),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[("todo", "To do"), ("done", "Done"), ("excluded", "Excluded")],
+                        default="todo",
+                        max_length=8,
+                    ),
+                ),
+                (
+                    "tags",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=64), blank=True, default=list, size=None
+                    ),
+                ),
+                ("metadata", models.JSONField(blank=True, default=dict)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("sha256", models.CharField(max_length=64, null=True)),
+                ("size_bytes", models.BigIntegerField(null=True)),
+                ("content_type", models.CharField(blank=True, default="", max_length=32)),
+                ("width", models.PositiveIntegerField(null=True)),
+                ("height", models.PositiveIntegerField(null=True)),
+                ("brightness", models.FloatField(null=True)),
+                ("contrast", models.FloatField(null=True)),
+                ("sharpness", models.FloatField(null=True)),
+                (
+                    "colors",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.FloatField(),
+                        help_text="Shares, in the order of datasets.colours.",
+                        null=True,
+                        size=None,
+                    ),
+                ),
+                ("problem", models.CharField(blank=True, default="", max_length=500)),
+                (
+                    "dataset",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="items", to="datasets.dataset"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name='Job',
+            name="Job",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('import', 'Import'), ('embed', 'Embed')], max_length=16)),
-                ('state', models.CharField(choices=[('queued', 'Queued'), ('running', 'Running'), ('succeeded', 'Succeeded'), ('failed', 'Failed'), ('canceled', 'Canceled')], default='queued', max_length=10)),
-                ('params', models.JSONField(blank=True, default=dict)),
-                ('result', models.JSONField(blank=True, default=dict)),
-                ('message', models.CharField(blank=True, default='', max_length=1000)),
-                ('handed_out', models.BooleanField(default=False)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('started_at', models.DateTimeField(blank=True, null=True)),
-                ('finished_at', models.DateTimeField(blank=True, null=True)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
-                ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('dataset', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='jobs', to='datasets.dataset')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("kind", models.CharField(choices=[("import", "Import"), ("embed", "Embed")], max_length=16)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("queued", "Queued"),
+                            ("running", "Running"),
+                            ("succeeded", "Succeeded"),
+                            ("failed", "Failed"),
+                            ("canceled", "Canceled"),
+                        ],
+                        default="queued",
+                        max_length=10,
+                    ),
+                ),
+                ("params", models.JSONField(blank=True, default=dict)),
+                ("result", models.JSONField(blank=True, default=dict)),
+                ("message", models.CharField(blank=True, default="", max_length=1000)),
+                ("handed_out", models.BooleanField(default=False)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("started_at", models.DateTimeField(blank=True, null=True)),
+                ("finished_at", models.DateTimeField(blank=True, null=True)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "dataset",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="jobs", to="datasets.dataset"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='JobError',
+            name="JobError",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('key', models.CharField(max_length=1024)),
-                ('reason', models.CharField(max_length=500)),
-                ('job', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='errors', to='datasets.job')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("key", models.CharField(max_length=1024)),
+                ("reason", models.CharField(max_length=500)),
+                (
+                    "job",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="errors", to="datasets.job"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name='JobPhase',
+            name="JobPhase",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=16)),
-                ('position', models.PositiveSmallIntegerField()),
-                ('done', models.BigIntegerField(default=0)),
-                ('total', models.BigIntegerField(default=0)),
-                ('started_at', models.DateTimeField(null=True)),
-                ('updated_at', models.DateTimeField(null=True)),
-                ('job', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='phases', to='datasets.job')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=16)),
+                ("position", models.PositiveSmallIntegerField()),
+                ("done", models.BigIntegerField(default=0)),
+                ("total", models.BigIntegerField(default=0)),
+                ("started_at", models.DateTimeField(null=True)),
+                ("updated_at", models.DateTimeField(null=True)),
+                (
+                    "job",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="phases", to="datasets.job"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['job', 'position'],
+                "ordering": ["job", "position"],
             },
         ),
         migrations.CreateModel(
-            name='LabelClass',
+            name="LabelClass",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=200)),
-                ('color', models.CharField(max_length=7, validators=[django.core.validators.RegexValidator('^#[0-9a-fA-F]{6}$', 'Use #rrggbb.')])),
-                ('shortcut', models.CharField(blank=True, default='', max_length=1)),
-                ('prompts', models.JSONField(blank=True, default=list)),
-                ('position', models.PositiveIntegerField(default=0)),
-                ('dataset', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='classes', to='datasets.dataset')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=200)),
+                (
+                    "color",
+                    models.CharField(
+                        max_length=7,
+                        validators=[django.core.validators.RegexValidator("^#[0-9a-fA-F]{6}$", "Use #rrggbb.")],
+                    ),
+                ),
+                ("shortcut", models.CharField(blank=True, default="", max_length=1)),
+                ("prompts", models.JSONField(blank=True, default=list)),
+                ("position", models.PositiveIntegerField(default=0)),
+                (
+                    "dataset",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="classes", to="datasets.dataset"
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'label classes',
-                'ordering': ['position', 'id'],
+                "verbose_name_plural": "label classes",
+                "ordering": ["position", "id"],
             },
         ),
         migrations.CreateModel(
-            name='Membership',
+            name="Membership",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('role', models.PositiveSmallIntegerField(choices=[(10, 'viewer'), (20, 'annotator'), (30, 'reviewer'), (40, 'manager')], default=20)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('dataset', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='members', to='datasets.dataset')),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to=settings.AUTH_USER_MODEL)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "role",
+                    models.PositiveSmallIntegerField(
+                        choices=[(10, "viewer"), (20, "annotator"), (30, "reviewer"), (40, "manager")], default=20
+                    ),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "dataset",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="members", to="datasets.dataset"
+                    ),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="memberships",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name='Operation',
+            name="Operation",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('label', 'Label'), ('unlabel', 'Unlabel'), ('tag', 'Tag'), ('status', 'Status'), ('import', 'Import'), ('undo', 'Undo')], max_length=8)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('selection', models.JSONField(default=dict, help_text='Which items were meant, as it was said.')),
-                ('detail', models.JSONField(default=dict)),
-                ('changed', models.BigIntegerField(default=0, help_text='How many items are different for it.')),
-                ('author', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='operations', to=settings.AUTH_USER_MODEL)),
-                ('dataset', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='operations', to='datasets.dataset')),
-                ('job', models.OneToOneField(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='operation', to='datasets.job')),
-                ('undoes', models.OneToOneField(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='undone_by', to='datasets.operation')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("label", "Label"),
+                            ("unlabel", "Unlabel"),
+                            ("tag", "Tag"),
+                            ("status", "Status"),
+                            ("import", "Import"),
+                            ("undo", "Undo"),
+                        ],
+                        max_length=8,
+                    ),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("selection", models.JSONField(default=dict, help_text="Which items were meant, as it was said.")),
+                ("detail", models.JSONField(default=dict)),
+                ("changed", models.BigIntegerField(default=0, help_text="How many items are different for it.")),
+                (
+                    "author",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="operations",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "dataset",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="operations", to="datasets.dataset"
+                    ),
+                ),
+                (
+                    "job",
+                    models.OneToOneField(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="operation",
+                        to="datasets.job",
+                    ),
+                ),
+                (
+                    "undoes",
+                    models.OneToOneField(
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="undone_by",
+                        to="datasets.operation",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='ItemChange',
+            name="ItemChange",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('status_before', models.CharField(max_length=8, null=True)),
-                ('status_after', models.CharField(max_length=8, null=True)),
-                ('tags_added', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=64), default=list, size=None)),
-                ('tags_removed', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=64), default=list, size=None)),
-                ('item', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='changes', to='datasets.item')),
-                ('operation', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='item_changes', to='datasets.operation')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("status_before", models.CharField(max_length=8, null=True)),
+                ("status_after", models.CharField(max_length=8, null=True)),
+                (
+                    "tags_added",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=64), default=list, size=None
+                    ),
+                ),
+                (
+                    "tags_removed",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=64), default=list, size=None
+                    ),
+                ),
+                (
+                    "item",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="changes", to="datasets.item"
+                    ),
+                ),
+                (
+                    "operation",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="item_changes",
+                        to="datasets.operation",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name='QueryImage',
+            name="QueryImage",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('sha256', models.CharField(max_length=64)),
-                ('file', models.CharField(max_length=200)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('dataset', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='query_images', to='datasets.dataset')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("sha256", models.CharField(max_length=64)),
+                ("file", models.CharField(max_length=200)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "dataset",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="query_images", to="datasets.dataset"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name='Region',
+            name="Region",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('drawn', 'Drawn'), ('detected', 'Detected'), ('tile', 'Tile')], default='drawn', max_length=8)),
-                ('x', models.FloatField()),
-                ('y', models.FloatField()),
-                ('width', models.FloatField()),
-                ('height', models.FloatField()),
-                ('polygon', models.JSONField(blank=True, help_text='[[x, y], …] when it is not the box itself.', null=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('item', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='regions', to='datasets.item')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[("drawn", "Drawn"), ("detected", "Detected"), ("tile", "Tile")],
+                        default="drawn",
+                        max_length=8,
+                    ),
+                ),
+                ("x", models.FloatField()),
+                ("y", models.FloatField()),
+                ("width", models.FloatField()),
+                ("height", models.FloatField()),
+                (
+                    "polygon",
+                    models.JSONField(blank=True, help_text="[[x, y], …] when it is not the box itself.", null=True),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "item",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="regions", to="datasets.item"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name='Annotation',
+            name="Annotation",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('source', models.CharField(choices=[('human', 'Human'), ('zero_shot', 'Zero Shot'), ('propagated', 'Propagated'), ('model', 'Model'), ('import', 'Import')], max_length=10)),
-                ('confidence', models.FloatField(null=True)),
-                ('created_at', models.DateTimeField()),
-                ('author', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('item', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='annotations', to='datasets.item')),
-                ('label', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='annotations', to='datasets.labelclass')),
-                ('operation', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='annotations', to='datasets.operation')),
-                ('retracted_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='retracted', to='datasets.operation')),
-                ('region', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='annotations', to='datasets.region')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "source",
+                    models.CharField(
+                        choices=[
+                            ("human", "Human"),
+                            ("zero_shot", "Zero Shot"),
+                            ("propagated", "Propagated"),
+                            ("model", "Model"),
+                            ("import", "Import"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("confidence", models.FloatField(null=True)),
+                ("created_at", models.DateTimeField()),
+                (
+                    "author",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "item",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="annotations", to="datasets.item"
+                    ),
+                ),
+                (
+                    "label",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="annotations",
+                        to="datasets.labelclass",
+                    ),
+                ),
+                (
+                    "operation",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="annotations", to="datasets.operation"
+                    ),
+                ),
+                (
+                    "retracted_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="retracted",
+                        to="datasets.operation",
+                    ),
+                ),
+                (
+                    "region",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="annotations",
+                        to="datasets.region",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name='StagedFile',
+            name="StagedFile",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=1024)),
-                ('file', models.CharField(max_length=200)),
-                ('sha256', models.CharField(max_length=64)),
-                ('size_bytes', models.BigIntegerField()),
-                ('job', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='staged_files', to='datasets.job')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=1024)),
+                ("file", models.CharField(max_length=200)),
+                ("sha256", models.CharField(max_length=64)),
+                ("size_bytes", models.BigIntegerField()),
+                (
+                    "job",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="staged_files", to="datasets.job"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         migrations.AddConstraint(
-            model_name='dataset',
-            constraint=models.CheckConstraint(condition=models.Q(('name', ''), _negated=True), name='dataset_has_a_name'),
+            model_name="dataset",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("name", ""), _negated=True), name="dataset_has_a_name"
+            ),
         ),
         migrations.AddIndex(
-            model_name='item',
-            index=models.Index(fields=['dataset', 'id'], name='item_in_order'),
+            model_name="item",
+            index=models.Index(fields=["dataset", "id"], name="item_in_order"),
         ),
         migrations.AddIndex(
-            model_name='item',
-            index=models.Index(fields=['dataset', 'status', 'split'], name='item_by_status_and_split'),
+            model_name="item",
+            index=models.Index(fields=["dataset", "status", "split"], name="item_by_status_and_split"),
         ),
         migrations.AddIndex(
-            model_name='item',
-            index=models.Index(condition=models.Q(('sha256__isnull', False)), fields=['sha256'], name='item_by_content'),
+            model_name="item",
+            index=models.Index(
+                condition=models.Q(("sha256__isnull", False)), fields=["sha256"], name="item_by_content"
+            ),
         ),
         migrations.AddIndex(
-            model_name='item',
-            index=django.contrib.postgres.indexes.GinIndex(fields=['tags'], name='item_by_tag'),
+            model_name="item",
+            index=django.contrib.postgres.indexes.GinIndex(fields=["tags"], name="item_by_tag"),
         ),
         migrations.AddIndex(
-            model_name='item',
-            index=django.contrib.postgres.indexes.GinIndex(fields=['metadata'], name='item_by_metadata', opclasses=['jsonb_path_ops']),
+            model_name="item",
+            index=django.contrib.postgres.indexes.GinIndex(
+                fields=["metadata"], name="item_by_metadata", opclasses=["jsonb_path_ops"]
+            ),
         ),
         migrations.AddConstraint(
-            model_name='item',
-            constraint=models.UniqueConstraint(fields=('dataset', 'key'), name='item_key_is_unique'),
+            model_name="item",
+            constraint=models.UniqueConstraint(fields=("dataset", "key"), name="item_key_is_unique"),
         ),
         migrations.AddConstraint(
-            model_name='item',
-            constraint=models.CheckConstraint(condition=models.Q(('text__isnull', False), models.Q(('file', ''), _negated=True), models.Q(('external_path', ''), _negated=True), _connector='OR'), name='item_has_content'),
+            model_name="item",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("text__isnull", False),
+                    models.Q(("file", ""), _negated=True),
+                    models.Q(("external_path", ""), _negated=True),
+                    _connector="OR",
+                ),
+                name="item_has_content",
+            ),
         ),
         migrations.AddIndex(
-            model_name='job',
-            index=models.Index(condition=models.Q(('state__in', ['queued', 'running'])), fields=['state'], name='job_open'),
+            model_name="job",
+            index=models.Index(
+                condition=models.Q(("state__in", ["queued", "running"])), fields=["state"], name="job_open"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='joberror',
-            constraint=models.UniqueConstraint(fields=('job', 'key'), name='one_error_per_key'),
+            model_name="joberror",
+            constraint=models.UniqueConstraint(fields=("job", "key"), name="one_error_per_key"),
         ),
         migrations.AddConstraint(
-            model_name='jobphase',
-            constraint=models.UniqueConstraint(fields=('job', 'name'), name='one_phase_per_name'),
+            model_name="jobphase",
+            constraint=models.UniqueConstraint(fields=("job", "name"), name="one_phase_per_name"),
         ),
         migrations.AddConstraint(
-            model_name='labelclass',
-            constraint=models.UniqueConstraint(fields=('dataset', 'name'), name='class_name_is_unique'),
+            model_name="labelclass",
+            constraint=models.UniqueConstraint(fields=("dataset", "name"), name="class_name_is_unique"),
         ),
         migrations.AddConstraint(
-            model_name='labelclass',
-            constraint=models.UniqueConstraint(condition=models.Q(('shortcut', ''), _negated=True), fields=('dataset', 'shortcut'), name='class_shortcut_is_unique'),
+            model_name="labelclass",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("shortcut", ""), _negated=True),
+                fields=("dataset", "shortcut"),
+                name="class_shortcut_is_unique",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='labelclass',
-            constraint=models.CheckConstraint(condition=models.Q(('name', ''), _negated=True), name='class_has_a_name'),
+            model_name="labelclass",
+            constraint=models.CheckConstraint(condition=models.Q(("name", ""), _negated=True), name="class_has_a_name"),
         ),
         migrations.AddConstraint(
-            model_name='membership',
-            constraint=models.UniqueConstraint(fields=('dataset', 'user'), name='one_membership_per_user'),
+            model_name="membership",
+            constraint=models.UniqueConstraint(fields=("dataset", "user"), name="one_membership_per_user"),
         ),
         migrations.AddIndex(
-            model_name='operation',
-            index=models.Index(fields=['dataset', '-id'], name='operation_log'),
+            model_name="operation",
+            index=models.Index(fields=["dataset", "-id"], name="operation_log"),
         ),
         migrations.AddConstraint(
-            model_name='itemchange',
-            constraint=models.UniqueConstraint(fields=('item', 'operation'), name='one_change_per_item'),
+            model_name="itemchange",
+            constraint=models.UniqueConstraint(fields=("item", "operation"), name="one_change_per_item"),
         ),
         migrations.AddConstraint(
-            model_name='queryimage',
-            constraint=models.UniqueConstraint(fields=('dataset', 'sha256'), name='one_query_image_per_content'),
+            model_name="queryimage",
+            constraint=models.UniqueConstraint(fields=("dataset", "sha256"), name="one_query_image_per_content"),
         ),
         migrations.AddConstraint(
-            model_name='region',
-            constraint=models.CheckConstraint(condition=models.Q(('height__gt', 0), ('width__gt', 0), ('x__gte', 0), ('x__lte', 1), ('y__gte', 0), ('y__lte', 1)), name='region_lies_in_its_image'),
+            model_name="region",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("height__gt", 0), ("width__gt", 0), ("x__gte", 0), ("x__lte", 1), ("y__gte", 0), ("y__lte", 1)
+                ),
+                name="region_lies_in_its_image",
+            ),
         ),
         migrations.AddIndex(
-            model_name='annotation',
-            index=models.Index(condition=models.Q(('retracted_by', None)), fields=['label', 'item'], name='standing_by_label'),
+            model_name="annotation",
+            index=models.Index(
+                condition=models.Q(("retracted_by", None)), fields=["label", "item"], name="standing_by_label"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='annotation',
-            constraint=models.UniqueConstraint(condition=models.Q(('retracted_by', None)), fields=('item', 'region', 'label'), name='one_standing_annotation', nulls_distinct=False),
+            model_name="annotation",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("retracted_by", None)),
+                fields=("item", "region", "label"),
+                name="one_standing_annotation",
+                nulls_distinct=False,
+            ),
         ),
         migrations.AddConstraint(
-            model_name='stagedfile',
-            constraint=models.UniqueConstraint(fields=('job', 'name'), name='one_staged_file_per_name'),
+            model_name="stagedfile",
+            constraint=models.UniqueConstraint(fields=("job", "name"), name="one_staged_file_per_name"),
         ),
     ]

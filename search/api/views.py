@@ -47,7 +47,9 @@ def _query(dataset: Dataset, request: Request, serializer: type[QuerySerializer]
         raise InvalidQuery("A query is an object with text, like, unlike, image and filter.")
     body = serializer(data=raw)
     body.is_valid(raise_exception=True)
-    query = queries.parse(dataset, {name: body.validated_data.get(name) for name in ("text", "like", "unlike", "image", "filter")})
+    query = queries.parse(
+        dataset, {name: body.validated_data.get(name) for name in ("text", "like", "unlike", "image", "filter")}
+    )
     return query, body.validated_data
 
 

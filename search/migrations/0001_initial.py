@@ -8,11 +8,10 @@ from pgvector.django import VectorExtension
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('datasets', '0001_initial'),
+        ("datasets", "0001_initial"),
     ]
 
     operations = [
@@ -31,47 +30,91 @@ class Migration(migrations.Migration):
             "DROP TABLE search_embedding",
         ),
         migrations.CreateModel(
-            name='Embedding',
+            name="Embedding",
             fields=[
-                ('pk', models.CompositePrimaryKey('space_id', 'item_id', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('vector', pgvector.django.halfvec.HalfVectorField()),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "space_id", "item_id", blank=True, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("vector", pgvector.django.halfvec.HalfVectorField()),
             ],
             options={
-                'db_table': 'search_embedding',
-                'managed': False,
+                "db_table": "search_embedding",
+                "managed": False,
             },
         ),
         migrations.CreateModel(
-            name='EmbeddingSpace',
+            name="EmbeddingSpace",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('encoder', models.CharField(max_length=200)),
-                ('output', models.CharField(max_length=32)),
-                ('dimension', models.PositiveIntegerField()),
-                ('accepts', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=8), help_text='What can be turned into its vectors: image, text.', size=None)),
-                ('is_default', models.BooleanField(default=False, help_text='Answers queries by example.')),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('dataset', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='spaces', to='datasets.dataset')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("encoder", models.CharField(max_length=200)),
+                ("output", models.CharField(max_length=32)),
+                ("dimension", models.PositiveIntegerField()),
+                (
+                    "accepts",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=8),
+                        help_text="What can be turned into its vectors: image, text.",
+                        size=None,
+                    ),
+                ),
+                ("is_default", models.BooleanField(default=False, help_text="Answers queries by example.")),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "dataset",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="spaces", to="datasets.dataset"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['id'],
-                'constraints': [models.UniqueConstraint(fields=('dataset', 'encoder', 'output'), name='one_space_per_output'), models.UniqueConstraint(condition=models.Q(('is_default', True)), fields=('dataset',), name='one_default_space')],
+                "ordering": ["id"],
+                "constraints": [
+                    models.UniqueConstraint(fields=("dataset", "encoder", "output"), name="one_space_per_output"),
+                    models.UniqueConstraint(
+                        condition=models.Q(("is_default", True)), fields=("dataset",), name="one_default_space"
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='PendingEmbedding',
+            name="PendingEmbedding",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('encoder', models.CharField(max_length=200)),
-                ('reason', models.CharField(blank=True, default='', max_length=500)),
-                ('dataset', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='datasets.dataset')),
-                ('item', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='datasets.item')),
-                ('job', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='datasets.job')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("encoder", models.CharField(max_length=200)),
+                ("reason", models.CharField(blank=True, default="", max_length=500)),
+                (
+                    "dataset",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="datasets.dataset"
+                    ),
+                ),
+                (
+                    "item",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="datasets.item",
+                    ),
+                ),
+                (
+                    "job",
+                    models.ForeignKey(
+                        null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="+", to="datasets.job"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['id'],
-                'indexes': [models.Index(condition=models.Q(('reason', '')), fields=['dataset', 'item'], name='pending_to_claim')],
-                'constraints': [models.UniqueConstraint(fields=('item', 'encoder'), name='pending_once')],
+                "ordering": ["id"],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("reason", "")), fields=["dataset", "item"], name="pending_to_claim"
+                    )
+                ],
+                "constraints": [models.UniqueConstraint(fields=("item", "encoder"), name="pending_once")],
             },
         ),
     ]

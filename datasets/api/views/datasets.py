@@ -199,5 +199,3 @@ class StatisticsView(APIView):
     def get(self, request: Request, pk: int) -> Response:
         dataset = dataset_for(request.user, pk)
         return Response(statistics.statistics(dataset, filters.parse(dataset, raw_filter(request))))
-
-

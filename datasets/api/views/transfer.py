@@ -44,7 +44,11 @@ class ImportsView(APIView):
     )
     def post(self, request: Request, pk: int) -> Response:
         dataset = dataset_for(request.user, pk, Role.MANAGER)
-        job = _from_path(dataset, request) if "path" in request.data and not request.FILES else _from_upload(dataset, request)
+        job = (
+            _from_path(dataset, request)
+            if "path" in request.data and not request.FILES
+            else _from_upload(dataset, request)
+        )
         return Response({"job": job.pk}, status=202)
 
 
@@ -67,12 +71,16 @@ def _from_upload(dataset: Dataset, request: Request) -> Job:
     if not files:
         raise Refused("No file was sent. Send at least one as “file” (multipart), or a “path” on the server (JSON).")
     if paths and len(paths) != len(files):
-        raise Refused(f"{len(files)} files came with {len(paths)} paths. Send one path a file, in the same order, or none.")
+        raise Refused(
+            f"{len(files)} files came with {len(paths)} paths. Send one path a file, in the same order, or none."
+        )
     given = {name: request.data[name] for name in ("split", "format", "job", "more") if name in request.data}
     body = UploadImportSerializer(data={"file": files, **given})
     body.is_valid(raise_exception=True)
     asked = body.validated_data
-    uploads: list[Any] = [(path or file.name, file) for path, file in zip(paths or [""] * len(files), files, strict=True)]
+    uploads: list[Any] = [
+        (path or file.name, file) for path, file in zip(paths or [""] * len(files), files, strict=True)
+    ]
     if "job" in asked:
         job = object_for(request.user, Job.objects.filter(dataset=dataset), asked["job"], Role.MANAGER)
         return importing.append_upload(job, uploads, more=asked["more"])
@@ -88,7 +96,9 @@ def _from_upload(dataset: Dataset, request: Request) -> Job:
 
 def _jobs() -> QuerySet[Job]:
     return (
-        Job.objects.select_related("dataset").prefetch_related("phases").annotate(error_count=Count("errors", distinct=True))
+        Job.objects.select_related("dataset")
+        .prefetch_related("phases")
+        .annotate(error_count=Count("errors", distinct=True))
     )
 
 
@@ -193,11 +203,3 @@ class ExportView(APIView):
         response = StreamingHttpResponse(rows, content_type=format.content_type)
         response["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(name)}.{format.extension}"
         return response
-
-
-
-
-
-
-
-
