@@ -1,0 +1,80 @@
+// The items on and around the screen, fetched by windows of the order and kept while there is room.
+import { SvelteMap } from "svelte/reactivity";
+import { api, body, type Item } from "../../lib/api/client";
+
+const KEPT = 4_000;
+const PER_REQUEST = 200;
+
+export class ItemWindow {
+  readonly items = new SvelteMap<number, Item>();
+  failed = $state<string | null>(null);
+  readonly #wanted = new Set<number>();
+  readonly #asked = new Set<number>();
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(readonly dataset: number) {}
+
+  get(id: number): Item | undefined {
+    return this.items.get(id);
+  }
+
+  /** Ask for what is missing of `ids`. Only the latest window counts: what was scrolled past is not fetched. */
+  want(ids: Iterable<number>) {
+    this.#wanted.clear();
+    for (const id of ids) if (!this.items.has(id) && !this.#asked.has(id)) this.#wanted.add(id);
+    clearTimeout(this.#timer);
+    if (this.#wanted.size) this.#timer = setTimeout(() => this.#fetch(), 20);
+  }
+
+  put(items: Iterable<Item>) {
+    for (const item of items) this.items.set(item.id, item);
+    // The map keeps the order of arrival: the oldest go first.
+    for (const id of this.items.keys()) {
+      if (this.items.size <= KEPT) break;
+      this.items.delete(id);
+    }
+  }
+
+  /** Change an item at once, before the server has answered; returns how to put it back. */
+  patch(ids: Iterable<number>, change: (item: Item) => Item): () => void {
+    const before: Item[] = [];
+    for (const id of ids) {
+      const item = this.items.get(id);
+      if (!item) continue;
+      before.push(item);
+      this.items.set(id, change(item));
+    }
+    return () => this.put(before);
+  }
+
+  /** Fetch again what is known and may have changed. */
+  async refresh(ids: Iterable<number>) {
+    const known = [...ids].filter((id) => this.items.has(id));
+    for (let start = 0; start < known.length; start += PER_REQUEST) await this.#load(known.slice(start, start + PER_REQUEST));
+  }
+
+  forget() {
+    this.items.clear();
+  }
+
+  async #fetch() {
+    const ids = [...this.#wanted];
+    this.#wanted.clear();
+    for (let start = 0; start < ids.length; start += PER_REQUEST) void this.#load(ids.slice(start, start + PER_REQUEST));
+  }
+
+  async #load(ids: number[]) {
+    ids.forEach((id) => this.#asked.add(id));
+    try {
+      const page = await body(
+        api.GET("/api/v1/datasets/{id}/items/", { params: { path: { id: this.dataset }, query: { ids: ids.join(",") } } }),
+      );
+      this.put(page.results);
+      this.failed = null;
+    } catch (error) {
+      this.failed = error instanceof Error ? error.message : String(error);
+    } finally {
+      ids.forEach((id) => this.#asked.delete(id));
+    }
+  }
+}
