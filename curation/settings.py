@@ -182,6 +182,17 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
+    "OAS_VERSION": "3.1.0",
+    # Fields called “state”, “kind” or “status” in several answers: each set of values has a name of its own.
+    "ENUM_NAME_OVERRIDES": {
+        "RoleEnum": "datasets.api.serializers.ROLE_NAMES",
+        "ItemStateEnum": "datasets.api.serializers.ITEM_STATES",
+        "StatusEnum": "datasets.models.Status",
+        "SourceEnum": "datasets.models.Source",
+        "JobStateEnum": "datasets.models.Job.State",
+        "JobKindEnum": "datasets.models.Job.Kind",
+        "OperationKindEnum": "datasets.models.Operation.Kind",
+    },
 }
 
 # Background work. A job's state lives in the database; the broker only says that there is something to do.

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework.pagination import CursorPagination
 from rest_framework.response import Response
+
+PAGE_PARAMETERS = [
+    OpenApiParameter("limit", OpenApiTypes.INT, description="Rows a page: 100 unless told, 1,000 at most."),
+    OpenApiParameter(
+        "cursor", OpenApiTypes.STR, description="Where a page begins: part of the `next` of the one before."
+    ),
+]
 
 
 class Pages(CursorPagination):

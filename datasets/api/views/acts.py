@@ -15,7 +15,7 @@ from ...errors import Refused
 from ...labelling import Mode
 from ...models import Membership, Operation, Role
 from ...operations import Applied
-from ..paging import NewestFirst
+from ..paging import PAGE_PARAMETERS, NewestFirst
 from ..serializers import (
     AnnotationActSerializer,
     AppliedSerializer,
@@ -93,7 +93,7 @@ class StatusView(APIView):
 class OperationsView(APIView):
     """The log of the dataset, latest first."""
 
-    @extend_schema(operation_id="operations_list", responses=page_of(OperationSerializer))
+    @extend_schema(operation_id="operations_list", parameters=PAGE_PARAMETERS, responses=page_of(OperationSerializer))
     def get(self, request: Request, pk: int) -> Response:
         dataset = dataset_for(request.user, pk)
         log = Operation.objects.filter(dataset=dataset).select_related("author", "undone_by")

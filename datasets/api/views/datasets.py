@@ -15,7 +15,7 @@ from ...access import dataset_for, object_for
 from ...models import Dataset, Item, Job, LabelClass, Membership, Role
 from .. import extras
 from ..filtering import FILTER_PARAMETERS, raw_filter
-from ..paging import NewestFirst
+from ..paging import PAGE_PARAMETERS, NewestFirst
 from ..rendering import items_json
 from ..serializers import (
     DatasetChangeSerializer,
@@ -73,7 +73,7 @@ def _preview(dataset: Dataset) -> list[Item]:
 class DatasetsView(APIView):
     """The datasets that you are a member of."""
 
-    @extend_schema(operation_id="datasets_list", responses=page_of(DatasetSerializer))
+    @extend_schema(operation_id="datasets_list", parameters=PAGE_PARAMETERS, responses=page_of(DatasetSerializer))
     def get(self, request: Request) -> Response:
         pages = NewestFirst()
         datasets = pages.paginate_queryset(Dataset.objects.visible_to(request.user), request, self) or []
@@ -122,7 +122,7 @@ class RestoreView(APIView):
 class ClassesView(APIView):
     """The label classes of a dataset, in their order."""
 
-    @extend_schema(operation_id="classes_list", responses=page_of(LabelClassSerializer))
+    @extend_schema(operation_id="classes_list", parameters=PAGE_PARAMETERS, responses=page_of(LabelClassSerializer))
     def get(self, request: Request, pk: int) -> Response:
         dataset = dataset_for(request.user, pk)
         return Response({"results": LabelClassSerializer(dataset.classes.all(), many=True).data, "next": None})
@@ -159,7 +159,7 @@ class ClassView(APIView):
 class MembersView(APIView):
     """Who is in, with which role."""
 
-    @extend_schema(operation_id="members_list", responses=page_of(MemberSerializer))
+    @extend_schema(operation_id="members_list", parameters=PAGE_PARAMETERS, responses=page_of(MemberSerializer))
     def get(self, request: Request, pk: int) -> Response:
         dataset = dataset_for(request.user, pk)
         members = dataset.members.select_related("user")

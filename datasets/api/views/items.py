@@ -20,7 +20,7 @@ from ...access import dataset_for, object_for
 from ...errors import Missing, Refused
 from ...models import Item, Operation
 from ..filtering import FILTER_PARAMETERS, raw_filter
-from ..paging import Pages
+from ..paging import PAGE_PARAMETERS, Pages
 from ..rendering import item_detail_json, items_json
 from ..serializers import HistoryEntrySerializer, ItemDetailSerializer, ItemSerializer, page_of
 
@@ -44,7 +44,7 @@ class ItemsView(APIView):
 
     @extend_schema(
         operation_id="items_list",
-        parameters=[*FILTER_PARAMETERS, _ORDER, _IDS],
+        parameters=[*FILTER_PARAMETERS, _ORDER, _IDS, *PAGE_PARAMETERS],
         responses=page_of(ItemSerializer),
     )
     def get(self, request: Request, pk: int) -> Response:
@@ -160,7 +160,7 @@ def _picture(stream: Any, content_type: str, sha256: str) -> FileResponse:
 class HistoryView(APIView):
     """Who did what to the item, latest first."""
 
-    @extend_schema(operation_id="items_history", responses=page_of(HistoryEntrySerializer))
+    @extend_schema(operation_id="items_history", parameters=PAGE_PARAMETERS, responses=page_of(HistoryEntrySerializer))
     def get(self, request: Request, pk: int) -> Response:
         item = object_for(request.user, Item.objects.all(), pk)
         return Response({"results": HistoryEntrySerializer(history.of_item(item), many=True).data, "next": None})

@@ -20,7 +20,7 @@ from ...errors import Refused
 from ...importing.sources import resolve_server_path
 from ...models import Dataset, Job, JobError, Role
 from ..filtering import FILTER_PARAMETERS, raw_filter
-from ..paging import NewestFirst, Pages
+from ..paging import PAGE_PARAMETERS, NewestFirst, Pages
 from ..serializers import (
     JobErrorSerializer,
     JobSerializer,
@@ -126,7 +126,7 @@ class JobListView(APIView):
 class JobsView(JobListView):
     """The jobs of all your datasets, latest first."""
 
-    @extend_schema(operation_id="jobs_list", parameters=[_STATE], responses=page_of(JobSerializer))
+    @extend_schema(operation_id="jobs_list", parameters=[_STATE, *PAGE_PARAMETERS], responses=page_of(JobSerializer))
     def get(self, request: Request) -> Response:
         return self.answer(request, _jobs().filter(dataset__in=Dataset.objects.visible_to(request.user)))
 
@@ -134,7 +134,9 @@ class JobsView(JobListView):
 class DatasetJobsView(JobListView):
     """The jobs of one dataset, latest first."""
 
-    @extend_schema(operation_id="dataset_jobs_list", parameters=[_STATE], responses=page_of(JobSerializer))
+    @extend_schema(
+        operation_id="dataset_jobs_list", parameters=[_STATE, *PAGE_PARAMETERS], responses=page_of(JobSerializer)
+    )
     def get(self, request: Request, pk: int) -> Response:
         return self.answer(request, _jobs().filter(dataset=dataset_for(request.user, pk)))
 
@@ -150,7 +152,7 @@ class JobView(APIView):
 class JobErrorsView(APIView):
     """Everything that the job refused, and why."""
 
-    @extend_schema(operation_id="job_errors_list", responses=page_of(JobErrorSerializer))
+    @extend_schema(operation_id="job_errors_list", parameters=PAGE_PARAMETERS, responses=page_of(JobErrorSerializer))
     def get(self, request: Request, pk: int) -> Response:
         job = object_for(request.user, Job.objects.all(), pk)
         pages = Pages()
