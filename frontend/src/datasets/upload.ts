@@ -34,7 +34,10 @@ const SPLITS = new Set(["train", "training", "val", "valid", "validation", "test
 export function foldersAreLabels(paths: string[]): boolean {
   const folders = new Set<string>();
   for (const path of paths) {
-    const parts = path.split("/").slice(0, -1).filter((part) => !SPLITS.has(part.toLowerCase()));
+    const parts = path
+      .split("/")
+      .slice(0, -1)
+      .filter((part) => !SPLITS.has(part.toLowerCase()));
     if (parts.length) folders.add(parts.join("/"));
   }
   return folders.size > 1;
@@ -46,8 +49,15 @@ const isClutter = (path: string) => /(^|\/)(\.DS_Store|Thumbs\.db|desktop\.ini|_
 /** What a new dataset of these files would hold, and a name for it. */
 export function proposal(files: Picked[]): { name: string; modality: "image" | "text" } {
   const first = files[0]?.path ?? "";
-  const top = first.includes("/") ? first.split("/")[0]! : files.length === 1 ? first.replace(/\.[^.]+$/, "") : "my images";
-  return { name: top, modality: files.length > 0 && files.every(({ path }) => isTable(path)) ? "text" : "image" };
+  const top = first.includes("/")
+    ? first.split("/")[0]!
+    : files.length === 1
+      ? first.replace(/\.[^.]+$/, "")
+      : "my images";
+  return {
+    name: top,
+    modality: files.length > 0 && files.every(({ path }) => isTable(path)) ? "text" : "image",
+  };
 }
 
 /** Send `files` into `dataset`; `onProgress` hears how many have arrived. Returns the job's id. */
@@ -108,14 +118,18 @@ export function fromInput(input: HTMLInputElement): Picked[] {
 async function walk(entry: FileSystemEntry): Promise<Picked[]> {
   const path = entry.fullPath.replace(/^\//, "");
   if (entry.isFile) {
-    const file = await new Promise<File>((resolve, reject) => (entry as FileSystemFileEntry).file(resolve, reject));
+    const file = await new Promise<File>((resolve, reject) =>
+      (entry as FileSystemFileEntry).file(resolve, reject),
+    );
     return [{ file, path }];
   }
   const reader = (entry as FileSystemDirectoryEntry).createReader();
   const children: FileSystemEntry[] = [];
   for (;;) {
     // A reader gives some hundred entries at a time.
-    const some = await new Promise<FileSystemEntry[]>((resolve, reject) => reader.readEntries(resolve, reject));
+    const some = await new Promise<FileSystemEntry[]>((resolve, reject) =>
+      reader.readEntries(resolve, reject),
+    );
     if (!some.length) break;
     children.push(...some);
   }

@@ -3,9 +3,11 @@ const times = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyl
 
 export const count = (value: number): string => numbers.format(value);
 
-export const plural = (value: number, noun: string): string => `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
+export const plural = (value: number, noun: string): string =>
+  `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
 
-export const percent = (share: number): string => (share > 0 && share < 0.01 ? "< 1 %" : `${Math.round(share * 100)} %`);
+export const percent = (share: number): string =>
+  share > 0 && share < 0.01 ? "< 1 %" : `${Math.round(share * 100)} %`;
 
 export const time = (iso: string): string => times.format(new Date(iso));
 

@@ -16,6 +16,7 @@ export type Action =
   | "back"
   | "palette"
   | "exclude"
+  | "done"
   | "tag"
   | "undo"
   | "large"
@@ -37,17 +38,36 @@ export const SHORTCUTS: Shortcut[] = [
   { action: "similar", keys: ["s"], shown: "S", does: "find similar to the focused item", group: "Find" },
   { action: "more", keys: ["+", "="], shown: "+", does: "more like it (or the selection)", group: "Find" },
   { action: "less", keys: ["-"], shown: "−", does: "less like it", group: "Find" },
-  { action: "left", keys: ["ArrowLeft"], shown: "← → ↑ ↓", does: "move; with Shift, select on the way", group: "Move and select" },
+  {
+    action: "left",
+    keys: ["ArrowLeft"],
+    shown: "← → ↑ ↓",
+    does: "move; with Shift, select on the way",
+    group: "Move and select",
+  },
   { action: "right", keys: ["ArrowRight"], shown: "", does: "", group: "Move and select" },
   { action: "up", keys: ["ArrowUp"], shown: "", does: "", group: "Move and select" },
   { action: "down", keys: ["ArrowDown"], shown: "", does: "", group: "Move and select" },
-  { action: "home", keys: ["Home"], shown: "Home End", does: "to the first, to the last", group: "Move and select" },
+  {
+    action: "home",
+    keys: ["Home"],
+    shown: "Home End",
+    does: "to the first, to the last",
+    group: "Move and select",
+  },
   { action: "end", keys: ["End"], shown: "", does: "", group: "Move and select" },
   { action: "select", keys: [" "], shown: "Space", does: "select or unselect", group: "Move and select" },
-  { action: "selectAll", keys: ["Ctrl+a"], shown: "Ctrl A", does: "select all found", group: "Move and select" },
+  {
+    action: "selectAll",
+    keys: ["Ctrl+a"],
+    shown: "Ctrl A",
+    does: "select all found",
+    group: "Move and select",
+  },
   { action: "back", keys: ["Escape"], shown: "Esc", does: "one step back", group: "Move and select" },
   { action: "palette", keys: ["l"], shown: "L", does: "choose a label", group: "Label" },
   { action: "exclude", keys: ["x"], shown: "X", does: "exclude (or take back in)", group: "Label" },
+  { action: "done", keys: ["d"], shown: "D", does: "mark as done", group: "Label" },
   { action: "tag", keys: ["t"], shown: "T", does: "tag", group: "Label" },
   { action: "undo", keys: ["z", "Ctrl+z"], shown: "Z", does: "undo the last act", group: "Label" },
   { action: "large", keys: ["Enter"], shown: "Enter", does: "large view", group: "Look" },
@@ -58,7 +78,9 @@ export const SHORTCUTS: Shortcut[] = [
 const byKey = new Map(SHORTCUTS.flatMap((shortcut) => shortcut.keys.map((key) => [key, shortcut.action])));
 
 /** What a key press means; null while somebody types, or when it means nothing. */
-export function actionOf(event: Pick<KeyboardEvent, "key" | "ctrlKey" | "metaKey" | "altKey" | "target">): Action | null {
+export function actionOf(
+  event: Pick<KeyboardEvent, "key" | "ctrlKey" | "metaKey" | "altKey" | "target">,
+): Action | null {
   if (event.altKey || isTyping(event.target)) return null;
   const control = event.ctrlKey || event.metaKey;
   return byKey.get(control ? `Ctrl+${event.key.toLowerCase()}` : event.key) ?? null;
@@ -68,6 +90,10 @@ export function actionOf(event: Pick<KeyboardEvent, "key" | "ctrlKey" | "metaKey
 export function isTyping(target: EventTarget | null): boolean {
   const element = target as HTMLElement | null;
   if (!element?.tagName) return false;
-  if (element.isContentEditable || element.tagName === "TEXTAREA" || element.tagName === "SELECT") return true;
-  return element.tagName === "INPUT" && !["checkbox", "radio", "range", "button"].includes((element as HTMLInputElement).type);
+  if (element.isContentEditable || element.tagName === "TEXTAREA" || element.tagName === "SELECT")
+    return true;
+  return (
+    element.tagName === "INPUT" &&
+    !["checkbox", "radio", "range", "button"].includes((element as HTMLInputElement).type)
+  );
 }

@@ -23,7 +23,9 @@ export class Selection {
   /** `score`: of the item in the present order, when it has one. */
   has(id: number, score: number | null): boolean {
     if (!this.whole) return this.ids.has(id);
-    return !this.except.has(id) && (this.whole.minScore === null || (score ?? -Infinity) >= this.whole.minScore);
+    return (
+      !this.except.has(id) && (this.whole.minScore === null || (score ?? -Infinity) >= this.whole.minScore)
+    );
   }
 
   toggle(id: number, score: number | null) {
@@ -69,7 +71,8 @@ export class Selection {
     if (!this.whole) return { ids: [...this.ids] };
     const { view, minScore } = this.whole;
     const except = this.except.size ? { except: [...this.except] } : {};
-    if (isSearch(view)) return { query: queryBody(view), ...(minScore !== null && { min_score: minScore }), ...except };
+    if (isSearch(view))
+      return { query: queryBody(view), ...(minScore !== null && { min_score: minScore }), ...except };
     return isFiltered(view) ? { filter: filterBody(view.filter), ...except } : { all: true, ...except };
   }
 

@@ -18,7 +18,11 @@ export const EMPTY: View = { text: "", like: [], unlike: [], image: "", filter: 
 
 const OWN = new Set(["text", "like", "unlike", "image", "order", "min"]);
 
-const ids = (raw: string | null) => (raw ?? "").split(",").map(Number).filter((id) => Number.isInteger(id) && id > 0);
+const ids = (raw: string | null) =>
+  (raw ?? "")
+    .split(",")
+    .map(Number)
+    .filter((id) => Number.isInteger(id) && id > 0);
 
 export function readView(query: URLSearchParams): View {
   const filter: FilterValues = {};
@@ -49,7 +53,8 @@ export function writeView(view: View): URLSearchParams {
 
 export function filterQuery(filter: FilterValues): URLSearchParams {
   const query = new URLSearchParams();
-  for (const key of Object.keys(filter).sort()) for (const value of filter[key] ?? []) query.append(key, value);
+  for (const key of Object.keys(filter).sort())
+    for (const value of filter[key] ?? []) query.append(key, value);
   return query;
 }
 
@@ -60,7 +65,9 @@ export const isFiltered = (view: View): boolean => Object.keys(view.filter).leng
 
 /** The filter as the API's bodies take it. */
 export function filterBody(filter: FilterValues): Record<string, string | string[]> {
-  return Object.fromEntries(Object.entries(filter).map(([key, values]) => [key, values.length === 1 ? values[0]! : values]));
+  return Object.fromEntries(
+    Object.entries(filter).map(([key, values]) => [key, values.length === 1 ? values[0]! : values]),
+  );
 }
 
 /** The query as the API's bodies take it. */
@@ -77,7 +84,11 @@ export function queryBody(view: View) {
 /** `view` with `value` of the facet `key` switched on or off. */
 export function toggled(view: View, key: string, value: string, only = true): View {
   const present = view.filter[key] ?? [];
-  const values = present.includes(value) ? present.filter((one) => one !== value) : only ? [value] : [...present, value];
+  const values = present.includes(value)
+    ? present.filter((one) => one !== value)
+    : only
+      ? [value]
+      : [...present, value];
   return withFilter(view, key, values);
 }
 
@@ -90,4 +101,8 @@ export function withFilter(view: View, key: string, values: string[]): View {
 
 /** A filter value as a chip says it. */
 export const chipText = (key: string, value: string): string =>
-  key === "unlabeled" ? (value === "true" ? "unlabeled" : "labeled") : `${key.replace("metadata.", "")}:${value}`;
+  key === "unlabeled"
+    ? value === "true"
+      ? "unlabeled"
+      : "labeled"
+    : `${key.replace("metadata.", "")}:${value}`;

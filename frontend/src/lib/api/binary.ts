@@ -21,7 +21,11 @@ export function readIds(buffer: ArrayBuffer, count: number, type: string | null)
   return type === "float64" ? new Float64Array(buffer, 0, count) : new Uint32Array(buffer, 0, count);
 }
 
-export async function fetchIds(dataset: number, query: URLSearchParams, signal?: AbortSignal): Promise<Order> {
+export async function fetchIds(
+  dataset: number,
+  query: URLSearchParams,
+  signal?: AbortSignal,
+): Promise<Order> {
   const response = await request(`/api/v1/datasets/${dataset}/ids/?${query}`, { signal });
   const buffer = await response.arrayBuffer();
   const count = Number(response.headers.get("X-Count"));
@@ -29,7 +33,11 @@ export async function fetchIds(dataset: number, query: URLSearchParams, signal?:
   return { ids, scores: null, total: count, embedded: count, isExact: true, tookMs: 0, image: "" };
 }
 
-export async function fetchRanking(dataset: number, query: object | FormData, signal?: AbortSignal): Promise<Order> {
+export async function fetchRanking(
+  dataset: number,
+  query: object | FormData,
+  signal?: AbortSignal,
+): Promise<Order> {
   const isForm = query instanceof FormData;
   const response = await request(`/api/v1/datasets/${dataset}/ranking/`, {
     method: "POST",

@@ -1424,7 +1424,12 @@ export interface operations {
     };
     datasets_list: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Where a page begins: part of the `next` of the one before. */
+                cursor?: string;
+                /** @description Rows a page: 100 unless told, 1,000 at most. */
+                limit?: number;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -1557,7 +1562,12 @@ export interface operations {
     };
     classes_list: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Where a page begins: part of the `next` of the one before. */
+                cursor?: string;
+                /** @description Rows a page: 100 unless told, 1,000 at most. */
+                limit?: number;
+            };
             header?: never;
             path: {
                 id: number;
@@ -1777,12 +1787,16 @@ export interface operations {
                 contrast?: string;
                 /** @description ISO 8601 date or time. */
                 created_after?: string;
+                /** @description Where a page begins: part of the `next` of the one before. */
+                cursor?: string;
                 height?: string;
                 /** @description Comma-separated: these items, in this order. */
                 ids?: string;
                 key_contains?: string;
                 /** @description Class name or id; repeat it for any of several. `unlabeled` means items without a label. */
                 label?: string[];
+                /** @description Rows a page: 100 unless told, 1,000 at most. */
+                limit?: number;
                 max_confidence?: string;
                 min_confidence?: string;
                 /** @description Class name or id that the item must not have. */
@@ -1822,6 +1836,10 @@ export interface operations {
     dataset_jobs_list: {
         parameters: {
             query?: {
+                /** @description Where a page begins: part of the `next` of the one before. */
+                cursor?: string;
+                /** @description Rows a page: 100 unless told, 1,000 at most. */
+                limit?: number;
                 state?: ("canceled" | "failed" | "queued" | "running" | "succeeded")[];
             };
             header?: never;
@@ -1844,7 +1862,12 @@ export interface operations {
     };
     members_list: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Where a page begins: part of the `next` of the one before. */
+                cursor?: string;
+                /** @description Rows a page: 100 unless told, 1,000 at most. */
+                limit?: number;
+            };
             header?: never;
             path: {
                 id: number;
@@ -1890,7 +1913,12 @@ export interface operations {
     };
     operations_list: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Where a page begins: part of the `next` of the one before. */
+                cursor?: string;
+                /** @description Rows a page: 100 unless told, 1,000 at most. */
+                limit?: number;
+            };
             header?: never;
             path: {
                 id: number;
@@ -2160,7 +2188,12 @@ export interface operations {
     };
     items_history: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Where a page begins: part of the `next` of the one before. */
+                cursor?: string;
+                /** @description Rows a page: 100 unless told, 1,000 at most. */
+                limit?: number;
+            };
             header?: never;
             path: {
                 id: number;
@@ -2224,6 +2257,10 @@ export interface operations {
     jobs_list: {
         parameters: {
             query?: {
+                /** @description Where a page begins: part of the `next` of the one before. */
+                cursor?: string;
+                /** @description Rows a page: 100 unless told, 1,000 at most. */
+                limit?: number;
                 state?: ("canceled" | "failed" | "queued" | "running" | "succeeded")[];
             };
             header?: never;
@@ -2286,7 +2323,12 @@ export interface operations {
     };
     job_errors_list: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Where a page begins: part of the `next` of the one before. */
+                cursor?: string;
+                /** @description Rows a page: 100 unless told, 1,000 at most. */
+                limit?: number;
+            };
             header?: never;
             path: {
                 id: number;

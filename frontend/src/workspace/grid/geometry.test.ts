@@ -19,9 +19,9 @@ test("a cut starts a new row below a line", () => {
 
 test("every position is in exactly one row", () => {
   for (const layout of [plain, cut, g.tiles(1, 500, 100, 0), g.rows(7, 500, 38, 3)]) {
-    const seen = Array.from({ length: g.rowCount(layout) }, (_, row) => g.positionsOfRow(layout, row)).flatMap(([a, b]) =>
-      Array.from({ length: b - a }, (_, i) => a + i),
-    );
+    const seen = Array.from({ length: g.rowCount(layout) }, (_, row) =>
+      g.positionsOfRow(layout, row),
+    ).flatMap(([a, b]) => Array.from({ length: b - a }, (_, i) => a + i));
     expect(seen).toEqual(Array.from({ length: layout.count }, (_, i) => i));
   }
 });

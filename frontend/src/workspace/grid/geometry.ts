@@ -45,9 +45,11 @@ export function topOfRow(layout: Layout, row: number): number {
   return row * layout.pitchY + (hasLine(layout) && row >= rowsAbove(layout) ? LINE_HEIGHT : 0);
 }
 
-export const lineTop = (layout: Layout): number | null => (hasLine(layout) ? rowsAbove(layout) * layout.pitchY : null);
+export const lineTop = (layout: Layout): number | null =>
+  hasLine(layout) ? rowsAbove(layout) * layout.pitchY : null;
 
-export const contentHeight = (layout: Layout): number => rowCount(layout) * layout.pitchY + (hasLine(layout) ? LINE_HEIGHT : 0);
+export const contentHeight = (layout: Layout): number =>
+  rowCount(layout) * layout.pitchY + (hasLine(layout) ? LINE_HEIGHT : 0);
 
 /** First position of a row and the one after its last. */
 export function positionsOfRow(layout: Layout, row: number): [number, number] {

@@ -50,7 +50,8 @@ export class ItemWindow {
   /** Fetch again what is known and may have changed. */
   async refresh(ids: Iterable<number>) {
     const known = [...ids].filter((id) => this.items.has(id));
-    for (let start = 0; start < known.length; start += PER_REQUEST) await this.#load(known.slice(start, start + PER_REQUEST));
+    for (let start = 0; start < known.length; start += PER_REQUEST)
+      await this.#load(known.slice(start, start + PER_REQUEST));
   }
 
   forget() {
@@ -60,14 +61,17 @@ export class ItemWindow {
   async #fetch() {
     const ids = [...this.#wanted];
     this.#wanted.clear();
-    for (let start = 0; start < ids.length; start += PER_REQUEST) void this.#load(ids.slice(start, start + PER_REQUEST));
+    for (let start = 0; start < ids.length; start += PER_REQUEST)
+      void this.#load(ids.slice(start, start + PER_REQUEST));
   }
 
   async #load(ids: number[]) {
     ids.forEach((id) => this.#asked.add(id));
     try {
       const page = await body(
-        api.GET("/api/v1/datasets/{id}/items/", { params: { path: { id: this.dataset }, query: { ids: ids.join(",") } } }),
+        api.GET("/api/v1/datasets/{id}/items/", {
+          params: { path: { id: this.dataset }, query: { ids: ids.join(",") } },
+        }),
       );
       this.put(page.results);
       this.failed = null;

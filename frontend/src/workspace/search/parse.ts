@@ -21,7 +21,12 @@ export function parse(typed: string): Typed {
     const value = quoted ?? plain ?? "";
     if (token === "unlabeled" || token === "label:unlabeled") add("unlabeled", "true");
     else if (key === "label" && minus) add("not_label", value);
-    else if (key && !minus && value && (KEYS.has(key) || key.startsWith("metadata.") || key.startsWith("color.")))
+    else if (
+      key &&
+      !minus &&
+      value &&
+      (KEYS.has(key) || key.startsWith("metadata.") || key.startsWith("color."))
+    )
       add(key, value);
     else words.push(phrase ?? token);
   }

@@ -1,0 +1,77 @@
+// Server state: one client, and the queries that more than one screen reads.
+import { QueryClient } from "@tanstack/svelte-query";
+import { api, body, Problem, type Dataset, type Job, type User } from "./client";
+
+const isTemporary = (error: Error) =>
+  !(error instanceof Problem) || error.status === 0 || error.status >= 500;
+
+export const queryClient = new QueryClient({
+  defaultOptions: { queries: { staleTime: 5_000, retry: (tries, error) => tries < 2 && isTemporary(error) } },
+});
+
+/** Polling: often while something runs, seldom otherwise. */
+export const POLL_RUNNING_MS = 1_000;
+export const POLL_IDLE_MS = 15_000;
+
+/** Who is signed in, or null. */
+export const me = () => ({
+  queryKey: ["me"],
+  staleTime: Infinity,
+  queryFn: async (): Promise<User | null> => {
+    try {
+      return await body(api.GET("/api/v1/auth/me/"));
+    } catch (error) {
+      if (error instanceof Problem && error.status === 401) return null;
+      throw error;
+    }
+  },
+});
+
+export const datasets = () => ({
+  queryKey: ["datasets"],
+  queryFn: async (): Promise<Dataset[]> =>
+    (await body(api.GET("/api/v1/datasets/", { params: { query: { limit: 1000 } } }))).results,
+});
+
+export const dataset = (id: number) => ({
+  queryKey: ["dataset", id],
+  queryFn: () => body(api.GET("/api/v1/datasets/{id}/", { params: { path: { id } } })),
+});
+
+export const classes = (id: number) => ({
+  queryKey: ["dataset", id, "classes"],
+  queryFn: async () =>
+    (
+      await body(
+        api.GET("/api/v1/datasets/{id}/classes/", { params: { path: { id }, query: { limit: 1000 } } }),
+      )
+    ).results,
+});
+
+export const isRunning = (job: Job): boolean => job.state === "queued" || job.state === "running";
+
+const whileRunning = (query: { state: { data?: Job[] } }) =>
+  query.state.data?.some(isRunning) ? POLL_RUNNING_MS : POLL_IDLE_MS;
+
+/** The newest jobs of a dataset. */
+export const jobs = (id: number) => ({
+  queryKey: ["dataset", id, "jobs"],
+  refetchInterval: whileRunning,
+  queryFn: async (): Promise<Job[]> =>
+    (await body(api.GET("/api/v1/datasets/{id}/jobs/", { params: { path: { id }, query: { limit: 20 } } })))
+      .results,
+});
+
+/** The newest jobs of all datasets of the person. */
+export const allJobs = () => ({
+  queryKey: ["jobs"],
+  refetchInterval: whileRunning,
+  queryFn: async (): Promise<Job[]> =>
+    (await body(api.GET("/api/v1/jobs/", { params: { query: { limit: 20 } } }))).results,
+});
+
+export const encoders = () => ({
+  queryKey: ["encoders"],
+  staleTime: 60_000,
+  queryFn: async () => (await body(api.GET("/api/v1/encoders/"))).results,
+});

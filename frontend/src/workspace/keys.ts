@@ -1,0 +1,116 @@
+// What each key does in the workspace.
+import { actionOf, isTyping, type Action } from "../lib/keyboard";
+import type { Acts } from "./actions/acts";
+import { moved, type Layout } from "./grid/geometry";
+import type { Workspace } from "./workspace.svelte";
+
+interface Reach {
+  workspace: Workspace;
+  acts: Acts;
+  /** Where tiles stand now: up and down depend on it. */
+  layout: () => Layout;
+  focusSearch: () => void;
+}
+
+const DIRECTIONS = { left: "left", right: "right", up: "up", down: "down" } as const;
+const isDirection = (action: Action): action is keyof typeof DIRECTIONS => action in DIRECTIONS;
+
+/** Examples that a more-like or less-like takes from a selection. */
+const EXAMPLES_AT_MOST = 50;
+
+/** Keys that a focused button, link or slider keeps for itself. */
+const OWN_KEYS = new Set(["Enter", " ", "ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End"]);
+const isControl = (target: EventTarget | null) =>
+  target instanceof Element && target.closest("button, a, input, [role=slider], [role=menu]") !== null;
+
+export function onKey(event: KeyboardEvent, reach: Reach) {
+  const { workspace, acts } = reach;
+  if (
+    workspace.panel ||
+    event.defaultPrevented ||
+    document.querySelector("[data-dialog-content], [role=menu]")
+  )
+    return;
+  if (OWN_KEYS.has(event.key) && isControl(event.target)) return;
+  const action = actionOf(event);
+  if (action) {
+    event.preventDefault();
+    run(action, event.shiftKey, reach);
+    return;
+  }
+  if (isTyping(event.target) || event.ctrlKey || event.metaKey || event.altKey) return;
+  const label = workspace.classes.data?.find(
+    ({ shortcut }) => shortcut && shortcut === event.key.toLowerCase(),
+  );
+  if (label) {
+    event.preventDefault();
+    void acts.label(label);
+  }
+}
+
+function run(action: Action, isExtending: boolean, { workspace, acts, layout, focusSearch }: Reach) {
+  const item = workspace.large ?? workspace.focused;
+  const chosen = () => {
+    const selected = workspace.selection.count ? workspace.selection.list().slice(0, EXAMPLES_AT_MOST) : [];
+    return selected.length ? selected : item === null ? [] : [item];
+  };
+  if (isDirection(action)) {
+    const isLarge = workspace.large !== null;
+    const sideways = { left: "left", right: "right", up: "left", down: "right" } as const;
+    move(workspace, moved(layout(), workspace.focus, isLarge ? sideways[action] : action), isExtending);
+    return;
+  }
+  switch (action) {
+    case "search":
+      return focusSearch();
+    case "similar":
+      return workspace.findSimilar(item === null ? [] : [item]);
+    case "more":
+      return workspace.refine(chosen(), "like");
+    case "less":
+      return workspace.refine(chosen(), "unlike");
+    case "home":
+      return move(workspace, 0, isExtending);
+    case "end":
+      return move(workspace, workspace.shown.ids.length - 1, isExtending);
+    case "select":
+      return workspace.focused === null ? undefined : workspace.toggle(workspace.focus);
+    case "selectAll":
+      return workspace.selectAll();
+    case "back":
+      return back(workspace);
+    case "palette":
+      return open(workspace, "palette");
+    case "tag":
+      return open(workspace, "tags");
+    case "exclude":
+      return void acts.exclude();
+    case "done":
+      return void acts.status("done");
+    case "undo":
+      return void acts.undo();
+    case "large":
+      return workspace.openLarge(workspace.large === null ? workspace.focused : null);
+    case "history":
+    case "keys":
+      workspace.panel = action;
+  }
+}
+
+function move(workspace: Workspace, position: number, isExtending: boolean) {
+  if (!workspace.shown.ids.length) return;
+  if (isExtending) workspace.selectTo(position);
+  else workspace.goTo(position);
+  if (workspace.large !== null && workspace.focused !== null) workspace.openLarge(workspace.focused);
+}
+
+function open(workspace: Workspace, panel: "palette" | "tags") {
+  if (workspace.canLabel && workspace.target.count) workspace.panel = panel;
+}
+
+/** One step: out of the large view, out of the selection, out of the query. */
+function back(workspace: Workspace) {
+  if (workspace.large !== null) workspace.openLarge(null);
+  else if (workspace.selection.count) workspace.clearSelection();
+  else if (!workspace.isAll) workspace.clear();
+}

@@ -1,0 +1,240 @@
+// The state of one open dataset: what is asked for (in the address), what was found, what is focused and selected.
+// Made while a component is set up: its queries live as long as that component.
+import { createQuery, keepPreviousData } from "@tanstack/svelte-query";
+import { api, body, type User } from "../lib/api/client";
+import { fetchIds, fetchRanking, type Order } from "../lib/api/binary";
+import { classes, dataset, isRunning, jobs, POLL_IDLE_MS, queryClient } from "../lib/api/queries";
+import { router } from "../lib/router.svelte";
+import { ItemWindow } from "./grid/items.svelte";
+import { countAbove, Selection } from "./selection.svelte";
+import { EMPTY, filterQuery, isFiltered, isSearch, queryBody, readView, writeView, type View } from "./view";
+
+export type Panel = "palette" | "tags" | "keys" | "history" | "classes" | "import" | "jobs" | null;
+
+const NOTHING: Order = {
+  ids: new Uint32Array(),
+  scores: null,
+  total: 0,
+  embedded: 0,
+  isExact: true,
+  tookMs: 0,
+  image: "",
+};
+const SIDE = "tile-side";
+/** While items arrive, what is shown is asked for again this often. */
+const REFRESH_MS = 2_000;
+const REFRESH_LARGE_MS = 15_000;
+const LARGE = 200_000;
+
+export class Workspace {
+  readonly selection = new Selection();
+  readonly items: ItemWindow;
+
+  tab = $state<"found" | "selected">("found");
+  /** Position in the shown order that the keys act on. */
+  focus = $state(0);
+  /** Where a range begins. */
+  anchor = 0;
+  panel = $state<Panel>(null);
+  side = $state(Number(localStorage.getItem(SIDE)) || 160);
+  /** Local addresses of the pictures that were searched with in this visit, by their reference. */
+  readonly uploads = $state<Record<string, string>>({});
+
+  readonly view = $derived(readView(router.query));
+  readonly #viewKey = $derived(writeView({ ...this.view, min: null }).toString());
+  readonly isSearching = $derived(isSearch(this.view));
+  readonly isAll = $derived(!this.isSearching && !isFiltered(this.view));
+  /** The item that is shown large, or null. */
+  readonly large = $derived(Number(/\/items\/(\d+)/.exec(router.path)?.[1]) || null);
+
+  readonly dataset = createQuery(
+    () => ({ ...dataset(this.id), refetchInterval: this.isBusy ? REFRESH_MS : POLL_IDLE_MS }),
+    () => queryClient,
+  );
+  readonly classes = createQuery(
+    () => classes(this.id),
+    () => queryClient,
+  );
+  readonly jobs = createQuery(
+    () => jobs(this.id),
+    () => queryClient,
+  );
+  readonly stats = createQuery(
+    () => ({
+      queryKey: ["dataset", this.id, "stats", filterQuery(this.view.filter).toString()],
+      placeholderData: keepPreviousData,
+      refetchInterval: this.#refreshMs,
+      queryFn: () =>
+        body(
+          api.GET("/api/v1/datasets/{id}/stats/", {
+            params: { path: { id: this.id }, query: this.view.filter as never },
+          }),
+        ),
+    }),
+    () => queryClient,
+  );
+  readonly found = createQuery(
+    () => ({
+      queryKey: ["dataset", this.id, "order", this.#viewKey],
+      placeholderData: keepPreviousData,
+      structuralSharing: false,
+      gcTime: 60_000,
+      refetchInterval: this.#refreshMs,
+      queryFn: ({ signal }) => this.#find(signal),
+    }),
+    () => queryClient,
+  );
+
+  readonly running = $derived((this.jobs.data ?? []).filter(isRunning));
+  readonly isBusy: boolean = $derived(this.running.length > 0);
+
+  /** What was found; the former while the next is on its way. */
+  readonly order: Order = $derived(this.found.data ?? NOTHING);
+  readonly #refreshMs: number | false = $derived(
+    !this.isBusy ? false : this.order.ids.length > LARGE ? REFRESH_LARGE_MS : REFRESH_MS,
+  );
+  readonly #scoreOf = $derived.by(() => {
+    const { ids, scores } = this.order;
+    return this.tab === "selected" && scores ? new Map(Array.from(ids, (id, at) => [id, scores[at]!])) : null;
+  });
+  /** What the grid shows. */
+  readonly shown: Order = $derived.by(() => {
+    if (this.tab === "found") return this.order;
+    const ids = this.selection.list();
+    const scores = this.#scoreOf && Float32Array.from(ids, (id) => this.#scoreOf?.get(id) ?? NaN);
+    return { ...this.order, ids: Float64Array.from(ids), scores };
+  });
+  readonly focused = $derived<number | null>(this.shown.ids[this.focus] ?? null);
+  /** How many of the found are at the cut or above it. */
+  readonly above = $derived(countAbove(this.order, this.view.min));
+
+  readonly role = $derived(this.dataset.data?.role ?? "viewer");
+  readonly canLabel = $derived(this.role !== "viewer");
+  readonly canManage = $derived(this.role === "manager");
+  readonly isText = $derived(this.dataset.data?.modality === "text");
+  readonly canSearchWords = $derived(
+    this.dataset.data?.spaces.some((space) => space.accepts.includes("text")) ?? true,
+  );
+
+  constructor(
+    readonly id: number,
+    readonly user: User,
+  ) {
+    this.items = new ItemWindow(id);
+  }
+
+  async #find(signal: AbortSignal): Promise<Order> {
+    if (this.isSearching) return fetchRanking(this.id, queryBody(this.view), signal);
+    const query = filterQuery(this.view.filter);
+    if (this.view.order) query.set("order", this.view.order);
+    return fetchIds(this.id, query, signal);
+  }
+
+  /** Show something else; Back brings the present view again. */
+  show(change: Partial<View>, options?: { replace?: boolean }) {
+    const isSame = Object.keys(change).every((key) => key === "min");
+    router.go(this.#address(writeView({ ...this.view, ...change })), options);
+    this.tab = "found";
+    if (!isSame) this.goTo(0);
+  }
+
+  clear() {
+    this.show(EMPTY);
+  }
+
+  #address(query: URLSearchParams, item?: number): string {
+    const text = query.toString();
+    return `/datasets/${this.id}${item ? `/items/${item}` : ""}${text ? `?${text}` : ""}`;
+  }
+
+  /** Find what is like `ids`, and nothing else than that; filters stay. */
+  findSimilar(ids: number[]) {
+    if (ids.length) this.show({ ...EMPTY, filter: this.view.filter, like: ids });
+  }
+
+  /** Add examples (or counter-examples) to what is searched. */
+  refine(ids: number[], side: "like" | "unlike") {
+    const other = side === "like" ? "unlike" : "like";
+    const added = [...new Set([...this.view[side], ...ids])];
+    const left = this.view[other].filter((id) => !ids.includes(id));
+    this.show({ [side]: added, [other]: left, order: "", min: null });
+  }
+
+  /** Search with a picture from the person's own machine. */
+  async searchImage(file: File) {
+    const form = new FormData();
+    form.append("image", file);
+    if (isFiltered(this.view)) form.append("filter", JSON.stringify(queryBody(this.view).filter));
+    const order = await fetchRanking(this.id, form);
+    this.uploads[order.image] = URL.createObjectURL(file);
+    const view = { ...EMPTY, filter: this.view.filter, image: order.image };
+    queryClient.setQueryData(["dataset", this.id, "order", writeView(view).toString()], order);
+    this.show(view);
+  }
+
+  /** Focus a position; the range of a following Shift begins there. */
+  goTo(position: number) {
+    this.focus = Math.max(0, Math.min(position, this.shown.ids.length - 1));
+    this.anchor = this.focus;
+  }
+
+  scoreAt(position: number): number | null {
+    const score = this.shown.scores?.[position];
+    return score === undefined || Number.isNaN(score) ? null : score;
+  }
+
+  isSelected(position: number): boolean {
+    return this.selection.has(this.shown.ids[position]!, this.scoreAt(position));
+  }
+
+  toggle(position: number) {
+    this.selection.toggle(this.shown.ids[position]!, this.scoreAt(position));
+  }
+
+  /** Select from the anchor to `position`. */
+  selectTo(position: number) {
+    const [from, to] = [Math.min(this.anchor, position), Math.max(this.anchor, position)];
+    this.selection.add(this.shown.ids.subarray(from, to + 1));
+    this.focus = position;
+  }
+
+  selectAll() {
+    this.selection.selectAll(this.view, this.order, this.isSearching ? this.view.min : null);
+  }
+
+  clearSelection() {
+    this.selection.clear();
+    this.tab = "found";
+  }
+
+  openLarge(id: number | null) {
+    router.go(this.#address(writeView(this.view), id ?? undefined), {
+      replace: this.large !== null && id !== null,
+    });
+  }
+
+  resize(side: number) {
+    this.side = side;
+    localStorage.setItem(SIDE, String(side));
+  }
+
+  /** The items that an act is for: those selected, else the focused one. */
+  get target(): { count: number; body: Record<string, unknown>; ids: number[] } {
+    const { selection } = this;
+    if (!selection.count) {
+      const id = this.large ?? this.focused;
+      return id === null
+        ? { count: 0, body: { ids: [] }, ids: [] }
+        : { count: 1, body: { ids: [id] }, ids: [id] };
+    }
+    const known = [...this.items.items.keys()];
+    const ids = selection.whole ? this.#wholeOf(known) : known.filter((id) => selection.ids.has(id));
+    return { count: selection.count, body: selection.toBody(), ids };
+  }
+
+  /** Those of `known` that a selected whole holds. */
+  #wholeOf(known: number[]): number[] {
+    const wanted = new Set(known);
+    return this.selection.list().filter((id) => wanted.has(id));
+  }
+}
