@@ -10,6 +10,9 @@ export default ts.config(
   {
     files: ["**/*.svelte", "**/*.svelte.ts"],
     languageOptions: { parserOptions: { parser: ts.parser } },
-    rules: { "svelte/no-navigation-without-resolve": "off" },
+    rules: {
+      "svelte/no-navigation-without-resolve": "off", // SvelteKit's
+      "svelte/prefer-svelte-reactivity": "off", // a map that is made anew and never changed is a plain one
+    },
   },
 );

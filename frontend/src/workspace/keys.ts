@@ -18,10 +18,22 @@ const isDirection = (action: Action): action is keyof typeof DIRECTIONS => actio
 /** Examples that a more-like or less-like takes from a selection. */
 const EXAMPLES_AT_MOST = 50;
 
-/** Keys that a focused button, link or slider keeps for itself. */
-const OWN_KEYS = new Set(["Enter", " ", "ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End"]);
-const isControl = (target: EventTarget | null) =>
-  target instanceof Element && target.closest("button, a, input, [role=slider], [role=menu]") !== null;
+/** Keys that what has the browser's focus keeps for itself. */
+const PRESSES = new Set(["Enter", " "]);
+const STEPS = new Set([
+  "ArrowLeft",
+  "ArrowRight",
+  "ArrowUp",
+  "ArrowDown",
+  "Home",
+  "End",
+  "PageUp",
+  "PageDown",
+]);
+const isOwn = ({ key, target }: KeyboardEvent) =>
+  target instanceof Element &&
+  ((PRESSES.has(key) && target.closest("button, a") !== null) ||
+    (STEPS.has(key) && target.closest("input, [role=slider]") !== null));
 
 export function onKey(event: KeyboardEvent, reach: Reach) {
   const { workspace, acts } = reach;
@@ -31,7 +43,7 @@ export function onKey(event: KeyboardEvent, reach: Reach) {
     document.querySelector("[data-dialog-content], [role=menu]")
   )
     return;
-  if (OWN_KEYS.has(event.key) && isControl(event.target)) return;
+  if (isOwn(event)) return;
   const action = actionOf(event);
   if (action) {
     event.preventDefault();

@@ -26,9 +26,17 @@ const REFRESH_MS = 2_000;
 const REFRESH_LARGE_MS = 15_000;
 const LARGE = 200_000;
 
-export class Workspace {
+/** Set before the fields of `Workspace`, which read it. */
+class Opened {
+  constructor(
+    readonly id: number,
+    readonly user: User,
+  ) {}
+}
+
+export class Workspace extends Opened {
   readonly selection = new Selection();
-  readonly items: ItemWindow;
+  readonly items = new ItemWindow(this.id);
 
   tab = $state<"found" | "selected">("found");
   /** Position in the shown order that the keys act on. */
@@ -47,16 +55,22 @@ export class Workspace {
   /** The item that is shown large, or null. */
   readonly large = $derived(Number(/\/items\/(\d+)/.exec(router.path)?.[1]) || null);
 
+  // Fields are set up in this order: what a query's options read must stand above it.
+  readonly jobs = createQuery(
+    () => jobs(this.id),
+    () => queryClient,
+  );
+  readonly running = $derived((this.jobs.data ?? []).filter(isRunning));
+  readonly isBusy = $derived(this.running.length > 0);
   readonly dataset = createQuery(
     () => ({ ...dataset(this.id), refetchInterval: this.isBusy ? REFRESH_MS : POLL_IDLE_MS }),
     () => queryClient,
   );
+  readonly #refreshMs = $derived(
+    this.isBusy && ((this.dataset.data?.item_count ?? 0) > LARGE ? REFRESH_LARGE_MS : REFRESH_MS),
+  );
   readonly classes = createQuery(
     () => classes(this.id),
-    () => queryClient,
-  );
-  readonly jobs = createQuery(
-    () => jobs(this.id),
     () => queryClient,
   );
   readonly stats = createQuery(
@@ -85,14 +99,8 @@ export class Workspace {
     () => queryClient,
   );
 
-  readonly running = $derived((this.jobs.data ?? []).filter(isRunning));
-  readonly isBusy: boolean = $derived(this.running.length > 0);
-
   /** What was found; the former while the next is on its way. */
   readonly order: Order = $derived(this.found.data ?? NOTHING);
-  readonly #refreshMs: number | false = $derived(
-    !this.isBusy ? false : this.order.ids.length > LARGE ? REFRESH_LARGE_MS : REFRESH_MS,
-  );
   readonly #scoreOf = $derived.by(() => {
     const { ids, scores } = this.order;
     return this.tab === "selected" && scores ? new Map(Array.from(ids, (id, at) => [id, scores[at]!])) : null;
@@ -115,13 +123,6 @@ export class Workspace {
   readonly canSearchWords = $derived(
     this.dataset.data?.spaces.some((space) => space.accepts.includes("text")) ?? true,
   );
-
-  constructor(
-    readonly id: number,
-    readonly user: User,
-  ) {
-    this.items = new ItemWindow(id);
-  }
 
   async #find(signal: AbortSignal): Promise<Order> {
     if (this.isSearching) return fetchRanking(this.id, queryBody(this.view), signal);

@@ -9,8 +9,8 @@ export interface Bars {
 export function histogram(scores: Float32Array, bars = 60): Bars {
   const counts = new Array<number>(bars).fill(0);
   if (!scores.length) return { from: 0, to: 1, counts };
-  const to = Math.ceil(scores[0]! * 20 - 1e-6) / 20;
-  const from = Math.min(Math.floor(scores[scores.length - 1]! * 20 + 1e-6) / 20, to - 0.05);
+  const to = Math.ceil(scores[0]! * 20 - 1e-3) / 20;
+  const from = Math.min(Math.floor(scores[scores.length - 1]! * 20 + 1e-3) / 20, to - 0.05);
   const scale = bars / (to - from);
   for (const score of scores)
     counts[Math.max(0, Math.min(bars - 1, Math.floor((score - from) * scale)))]! += 1;
