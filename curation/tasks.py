@@ -5,6 +5,6 @@ from django.contrib.auth.models import User
 @shared_task(queue="default")
 def create_demo(user_id: int) -> None:
     # Only here: it loads a library of pictures that nothing else needs.
-    from datasets import demo
+    from datasets.demo import create_demo as create
 
-    demo.create_demo(User.objects.get(pk=user_id))
+    create(User.objects.get(pk=user_id))

@@ -9,7 +9,7 @@ import hashlib
 import io
 import warnings
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -200,7 +200,7 @@ def _from_deep_grey(image: Image.Image) -> Image.Image:
     return Image.fromarray(values.round().clip(0, 255).astype(np.uint8), "L")
 
 
-def _sharpness(luma: npt.NDArray[np.float32]) -> float:
+def _sharpness(luma: npt.NDArray[np.floating[Any]]) -> float:
     """How much of the contrast lies at the finest scale, squashed to 0..1: r / (r + a constant).
 
     r is the variance of the Laplacian (Pech-Pacheco et al. 2000, "Diatom autofocusing in brightfield microscopy")

@@ -121,7 +121,7 @@ def undo(operation: Operation, *, by: Any) -> Undone:
         detail={"kind": operation.kind, **operation.detail},
         undoes=operation,
     )
-    params = {
+    params: dict[str, Any] = {
         "operation": operation.pk,
         "undoing": undoing.pk,
         "later": _later_in_effect(operation, undoing),

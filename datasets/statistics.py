@@ -51,7 +51,7 @@ def statistics(dataset: Dataset, filter: Filter) -> dict[str, Any]:
 
     matching = items()
     by_class = _labels(items("label", "not_label", "unlabeled"))
-    classes = [
+    classes: list[dict[str, Any]] = [
         {"id": c.pk, "name": c.name, "color": c.color, "shortcut": c.shortcut, "count": by_class.get(c.pk, 0)}
         for c in LabelClass.objects.filter(dataset=dataset)
     ]

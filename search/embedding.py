@@ -70,7 +70,7 @@ def enqueue(dataset: Dataset, *, job: Job | None, item_ids: list[int] | None = N
     The job's phases grow by as many, in the same transaction.
     """
     with connection.cursor() as cursor:
-        cursor.execute(_ENQUEUE, {"dataset": dataset.pk, "job": job and job.pk, "items": item_ids})
+        cursor.execute(_ENQUEUE, {"dataset": dataset.pk, "job": job.pk if job else None, "items": item_ids})
         wanted, unopened = cursor.fetchone()
     if wanted:
         if job is not None:

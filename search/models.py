@@ -42,6 +42,9 @@ class Embedding(models.Model):
         managed = False
         db_table = "search_embedding"
 
+    def __str__(self) -> str:
+        return f"item {self.item_id} in space {self.space_id}"
+
 
 class PendingEmbedding(models.Model):
     """An item that an encoder has yet to see. Workers claim these rows with SKIP LOCKED and delete them with the
@@ -62,3 +65,6 @@ class PendingEmbedding(models.Model):
         indexes = [
             models.Index(fields=["dataset", "item"], name="pending_to_claim", condition=Q(reason="")),
         ]
+
+    def __str__(self) -> str:
+        return f"item {self.item_id} for {self.encoder}"

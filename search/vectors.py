@@ -70,7 +70,7 @@ def drop_partition(space: EmbeddingSpace) -> None:
 
 
 def _compose(statement: str, **parts: sql.Composable) -> str:
-    return sql.SQL(statement).format(**parts).as_string(connection.connection)  # type: ignore[arg-type]
+    return sql.SQL(statement).format(**parts).as_string(connection.connection)
 
 
 # Writing -------------------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ EVAL = Path(__file__).resolve().parents[2] / "shared" / "eval"
 
 
 def make_user(name: str) -> Any:
-    return get_user_model()._default_manager.create_user(name, password=f"{name}-password")  # type: ignore[attr-defined]
+    return get_user_model()._default_manager.create_user(name, password=f"{name}-password")
 
 
 @pytest.fixture

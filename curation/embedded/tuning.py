@@ -25,7 +25,7 @@ class Machine:
         """What this process may use: the container's limits where they are lower than the machine's."""
         memory = psutil.virtual_memory()
         limit = _container_limit() or memory.total
-        shared = Path("/dev/shm")
+        shared = Path("/dev/shm")  # noqa: S108  (looked at, not written to)
         return cls(
             memory_bytes=min(memory.total, limit),
             free_bytes=min(memory.available, limit),

@@ -54,4 +54,4 @@ __all__ = [
     "start_upload_import",
 ]
 
-from .job import append_upload, start_path_import, start_upload_import  # last: it uses the registry
+from .job import append_upload, start_path_import, start_upload_import  # noqa: E402  (it uses the registry)

@@ -19,7 +19,7 @@ class CsvTexts:
     name = "csv"
     modality = Modality.TEXT
     title = "CSV table"
-    extensions = (".csv", ".tsv")
+    extensions: tuple[str, ...] = (".csv", ".tsv")
 
     def check(self, entry: Entry) -> None:
         with _text_stream(entry) as stream:

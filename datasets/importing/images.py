@@ -22,7 +22,7 @@ class Images:
     name = "images"
     modality = Modality.IMAGE
     title = "Image files"
-    extensions = EXTENSIONS
+    extensions: tuple[str, ...] = EXTENSIONS
 
     def check(self, entry: Entry) -> None:
         """A bad picture among others is listed in the job; nothing is refused beforehand."""

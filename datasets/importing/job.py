@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from django.db import connection, transaction
 from django.db.models import F
@@ -127,7 +127,7 @@ def _check_upload(dataset: Dataset, name: str, stream: IO[bytes], format: str | 
             raise ImportRefused(
                 f"{name} is a table; “{dataset.name}” holds images and takes image files or a zip of them."
             )
-        chosen.check(Entry(name, lambda: _Unclosed(stream)))
+        chosen.check(Entry(name, lambda: cast(IO[bytes], _Unclosed(stream))))
     stream.seek(0)
 
 
@@ -232,8 +232,7 @@ def _import_staged(job: Job, staged: list[StagedFile]) -> None:
                 origin = _open_file(dataset, _staged_entry(one), job.params.get("format"), stack)
             except ImportRefused as error:
                 jobs.refuse(job.pk, one.name, str(error))
-                origin = None
-            if origin is not None:
+            else:
                 _import_origin(job, replace(origin, staged=(one.pk,)))
         StagedFile.objects.filter(pk=one.pk).delete()
         media.remove_unused([one.sha256])
@@ -408,7 +407,7 @@ def _insert_items(dataset: Dataset, fresh: list[tuple[Record, str]]) -> dict[str
     if not fresh:
         return {}
     encoded = [record.text.encode() if record.text is not None else None for record, _ in fresh]
-    columns = {
+    columns: dict[str, list[Any]] = {
         "key": [record.key for record, _ in fresh],
         "text": [record.text for record, _ in fresh],
         "file": [file for _, file in fresh],

@@ -17,7 +17,7 @@ class JsonlTexts:
     name = "jsonl"
     modality = Modality.TEXT
     title = "JSON lines"
-    extensions = (".jsonl", ".ndjson")
+    extensions: tuple[str, ...] = (".jsonl", ".ndjson")
 
     def check(self, entry: Entry) -> None:
         with entry.open() as stream:

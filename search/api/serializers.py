@@ -31,8 +31,8 @@ class SearchSerializer(QuerySerializer):
 
 
 class SearchUploadSerializer(SearchSerializer):
-    image = serializers.FileField(required=False)  # type: ignore[assignment]
-    filter = serializers.CharField(required=False, help_text="The filter object as JSON.")  # type: ignore[assignment]
+    image = serializers.FileField(required=False)
+    filter = serializers.CharField(required=False, help_text="The filter object as JSON.")
 
 
 class ResultSerializer(serializers.Serializer[Any]):

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import numpy as np
-from django.http import HttpResponse
+from django.http import HttpResponse, QueryDict
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.parsers import FormParser, JSONParser, MultiPartParser
@@ -31,7 +31,7 @@ from .spaces import space_json
 def _query(dataset: Dataset, request: Request, serializer: type[QuerySerializer]) -> tuple[Query, dict[str, Any]]:
     """The query of a JSON or multipart body; an uploaded image is kept and stands in it by its reference."""
     raw: dict[str, Any] = {}
-    if "multipart" in (request.content_type or ""):
+    if isinstance(request.data, QueryDict):
         for name in request.data:
             raw[name] = request.data.getlist(name) if name in ("like", "unlike") else request.data[name]
         if "image" in request.FILES:

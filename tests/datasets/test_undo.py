@@ -196,4 +196,4 @@ def test_any_mix_of_acts_and_undos_keeps_one_label_an_item() -> None:
 
     from hypothesis.stateful import run_state_machine_as_test
 
-    run_state_machine_as_test(Acts, settings=settings(max_examples=15, stateful_step_count=12, deadline=None))  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(Acts, settings=settings(max_examples=15, stateful_step_count=12, deadline=None))

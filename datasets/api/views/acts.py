@@ -99,7 +99,7 @@ class OperationsView(APIView):
         log = Operation.objects.filter(dataset=dataset).select_related("author", "undone_by")
         pages = NewestFirst()
         page = pages.paginate_queryset(log, request, self)
-        context = {"user": request.user, "role": Membership.objects.get(user=request.user, dataset=dataset).role}
+        context = {"user": request.user, "role": Membership.objects.get(user=request.user.pk, dataset=dataset).role}
         return pages.get_paginated_response(OperationSerializer(page, many=True, context=context).data)
 
 

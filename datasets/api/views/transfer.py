@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 from django.db.models import Count, QuerySet
-from django.http import StreamingHttpResponse
+from django.http import QueryDict, StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.parsers import FormParser, JSONParser, MultiPartParser
@@ -46,7 +46,7 @@ class ImportsView(APIView):
         dataset = dataset_for(request.user, pk, Role.MANAGER)
         job = (
             _from_path(dataset, request)
-            if "path" in request.data and not request.FILES
+            if isinstance(request.data, dict) and "path" in request.data and not request.FILES
             else _from_upload(dataset, request)
         )
         return Response({"job": job.pk}, status=202)
@@ -67,14 +67,15 @@ def _from_path(dataset: Dataset, request: Request) -> Job:
 
 def _from_upload(dataset: Dataset, request: Request) -> Job:
     files = request.FILES.getlist("file")
-    paths = request.data.getlist("path") if hasattr(request.data, "getlist") else []
     if not files:
         raise Refused("No file was sent. Send at least one as “file” (multipart), or a “path” on the server (JSON).")
+    form = cast(QueryDict, request.data)
+    paths = form.getlist("path")
     if paths and len(paths) != len(files):
         raise Refused(
             f"{len(files)} files came with {len(paths)} paths. Send one path a file, in the same order, or none."
         )
-    given = {name: request.data[name] for name in ("split", "format", "job", "more") if name in request.data}
+    given = {name: form[name] for name in ("split", "format", "job", "more") if name in form}
     body = UploadImportSerializer(data={"file": files, **given})
     body.is_valid(raise_exception=True)
     asked = body.validated_data
