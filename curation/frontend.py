@@ -6,7 +6,7 @@ import secrets
 
 from django.conf import settings
 from django.contrib.auth import login
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.utils.html import format_html
 from django.views.decorators.cache import never_cache
@@ -44,8 +44,7 @@ def sign_in_by_link(request: HttpRequest, token: str) -> HttpResponseBase:
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     if request.path.startswith("/api/"):
-        response: HttpResponse = problems.not_found(request)
-        return response
+        return problems.not_found(request)
     return _message("There is nothing here", "The address may be mistyped, or what was here is gone.", status=404)
 
 
@@ -53,9 +52,15 @@ def failed(request: HttpRequest) -> HttpResponse:
     """For an error that nobody foresaw; the log has it under the answer's ``X-Request-ID``."""
     detail = "Something went wrong on the server. Try again; if it stays, its log says more."
     if request.path.startswith("/api/"):
-        body = {"type": "about:blank", "title": "Error", "status": 500, "detail": detail}
-        return JsonResponse(body, status=500, content_type="application/problem+json")
+        return problems.answer(500, detail)
     return _message("That did not work", detail, status=500)
+
+
+def csrf_failed(request: HttpRequest, reason: str = "") -> HttpResponse:
+    detail = "The page is out of date or came from elsewhere. Reload it and try again."
+    if request.path.startswith("/api/"):
+        return problems.answer(403, detail)
+    return _message("That did not work", detail, status=403)
 
 
 def _message(title: str, sentence: str, *, status: int) -> HttpResponse:

@@ -13,6 +13,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 from urllib.parse import quote
 
@@ -28,6 +29,7 @@ _RUN_AS = "pgserver"  # the account to use when we are root, which Postgres refu
 _CONF = "kindred.conf"
 # After a crash it replays at most max_wal_size before it answers.
 _READY_TIMEOUT_S = 600.0
+_LEFT_OVER_STOP_S = 60.0
 
 
 def url(data_dir: Path, database: str = DATABASE) -> str:
@@ -175,13 +177,22 @@ def _end_left_over(cluster: Path) -> None:
         lock.unlink(missing_ok=True)
         return
     process.send_signal(signal.SIGINT)
+    until = time.monotonic() + _LEFT_OVER_STOP_S
+    while not _has_ended(process):
+        if time.monotonic() > until:
+            raise CannotStart(
+                f"A PostgreSQL server of an earlier start (process {process.pid}) still runs on {cluster} and does not "
+                f"stop. End it (kill -INT {process.pid}), then start again."
+            )
+        time.sleep(0.05)
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    """A zombie has: its parent, which is not us, has yet to ask for its exit status."""
     try:
-        process.wait(60)
-    except psutil.TimeoutExpired as error:
-        raise CannotStart(
-            f"A PostgreSQL server of an earlier start (process {process.pid}) still runs on {cluster} and does not "
-            f"stop. End it (kill -INT {process.pid}), then start again."
-        ) from error
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _answers(data_dir: Path) -> bool:

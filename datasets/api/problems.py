@@ -7,9 +7,8 @@ from typing import Any
 import structlog
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation, TooManyFilesSent
 from django.db import OperationalError
-from django.http import Http404
-from rest_framework import status
-from rest_framework.exceptions import APIException, ValidationError
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from rest_framework.exceptions import APIException, NotAuthenticated, ValidationError
 from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
@@ -50,6 +49,8 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
         detail = _first_sentence(errors)
     elif isinstance(error, APIException):
         code, detail = error.status_code, str(error.detail)
+        if isinstance(error, NotAuthenticated):
+            detail = "You are not signed in, or your session has ended. Sign in and try again."
         if challenge := getattr(error, "auth_header", None):
             headers["WWW-Authenticate"] = challenge
         if wait := getattr(error, "wait", None):
@@ -82,17 +83,15 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
     return response
 
 
-def not_found(request: Any, *args: Any) -> Any:
-    """For addresses under the API that no view serves."""
-    from django.http import JsonResponse
+def answer(code: int, detail: str) -> JsonResponse:
+    """A problem found outside the views of the API."""
+    body = {"type": "about:blank", "title": _TITLES.get(code, "Error"), "status": code, "detail": detail}
+    return JsonResponse(body, status=code, content_type="application/problem+json")
 
-    body = {
-        "type": "about:blank",
-        "title": _TITLES[404],
-        "status": 404,
-        "detail": f"There is nothing at {request.path}.",
-    }
-    return JsonResponse(body, status=status.HTTP_404_NOT_FOUND, content_type="application/problem+json")
+
+def not_found(request: HttpRequest, *args: Any) -> HttpResponse:
+    """For addresses under the API that no view serves."""
+    return answer(404, f"There is nothing at {request.path}.")
 
 
 def _by_field(detail: Any) -> dict[str, Any]:
@@ -108,8 +107,11 @@ def _sentences(value: Any) -> Any:
 
 
 def _first_sentence(errors: dict[str, Any]) -> str:
-    field, value = next(iter(errors.items()))
+    """The first one, after the way to its field: “add.0: This field may not be blank.”"""
+    value: Any = errors
+    way = []
     while isinstance(value, dict):
         field, value = next(iter(value.items()))
+        way.append(field)
     sentence = value[0] if value else "It cannot be read."
-    return sentence if field == "non_field_errors" else f"{field}: {sentence}"
+    return sentence if way == ["non_field_errors"] else f"{'.'.join(way)}: {sentence}"
