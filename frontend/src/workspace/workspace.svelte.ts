@@ -1,7 +1,7 @@
 // The state of one open dataset: what is asked for (in the address), what was found, what is focused and selected.
 // Made while a component is set up: its queries live as long as that component.
 import { createQuery, keepPreviousData } from "@tanstack/svelte-query";
-import { api, body, type User } from "../lib/api/client";
+import { api, body, type Dataset, type User } from "../lib/api/client";
 import { fetchIds, fetchRanking, type Order } from "../lib/api/binary";
 import { classes, dataset, isRunning, jobs, POLL_IDLE_MS, queryClient } from "../lib/api/queries";
 import { router } from "../lib/router.svelte";
@@ -21,9 +21,8 @@ const NOTHING: Order = {
   image: "",
 };
 const SIDE = "tile-side";
-/** While items arrive, what is shown is asked for again this often. */
+/** While items arrive, their number is asked for this often; what is shown follows when it has changed. */
 const REFRESH_MS = 2_000;
-const REFRESH_LARGE_MS = 15_000;
 const LARGE = 200_000;
 
 /** Set before the fields of `Workspace`, which read it. */
@@ -63,11 +62,12 @@ export class Workspace extends Opened {
   readonly running = $derived((this.jobs.data ?? []).filter(isRunning));
   readonly isBusy = $derived(this.running.length > 0);
   readonly dataset = createQuery(
-    () => ({ ...dataset(this.id), refetchInterval: this.isBusy ? REFRESH_MS : POLL_IDLE_MS }),
+    () => ({
+      ...dataset(this.id),
+      refetchInterval: ({ state }: { state: { data?: Dataset } }) =>
+        this.isBusy && (state.data?.item_count ?? 0) < LARGE ? REFRESH_MS : POLL_IDLE_MS,
+    }),
     () => queryClient,
-  );
-  readonly #refreshMs = $derived(
-    this.isBusy && ((this.dataset.data?.item_count ?? 0) > LARGE ? REFRESH_LARGE_MS : REFRESH_MS),
   );
   readonly classes = createQuery(
     () => classes(this.id),
@@ -77,7 +77,6 @@ export class Workspace extends Opened {
     () => ({
       queryKey: ["dataset", this.id, "stats", filterQuery(this.view.filter).toString()],
       placeholderData: keepPreviousData,
-      refetchInterval: this.#refreshMs,
       queryFn: () =>
         body(
           api.GET("/api/v1/datasets/{id}/stats/", {
@@ -93,7 +92,6 @@ export class Workspace extends Opened {
       placeholderData: keepPreviousData,
       structuralSharing: false,
       gcTime: 60_000,
-      refetchInterval: this.#refreshMs,
       queryFn: ({ signal }) => this.#find(signal),
     }),
     () => queryClient,
@@ -129,6 +127,15 @@ export class Workspace extends Opened {
     const query = filterQuery(this.view.filter);
     if (this.view.order) query.set("order", this.view.order);
     return fetchIds(this.id, query, signal);
+  }
+
+  /** Look again: items came, or got their vectors. */
+  async refresh() {
+    const isStale = ({ queryKey }: { queryKey: readonly unknown[] }) =>
+      queryKey[1] === this.id && (queryKey[2] === "order" || queryKey[2] === "stats");
+    await queryClient.invalidateQueries({ queryKey: ["dataset", this.id], predicate: isStale });
+    const waiting = [...this.items.items.values()].filter(({ state }) => state === "pending");
+    await this.items.refresh(waiting.slice(0, 400).map(({ id }) => id));
   }
 
   /** Show something else; Back brings the present view again. */
