@@ -124,10 +124,13 @@ def undo(operation: Operation, *, by: Any) -> Undone:
     params: dict[str, Any] = {
         "operation": operation.pk,
         "undoing": undoing.pk,
-        "later": _later_in_effect(operation, undoing),
+        "dataset": dataset.pk,
         "single": not dataset.multi_label,
     }
     with connection.cursor() as cursor:
+        cursor.execute(_CREATE_CHANGED_SINCE)
+        cursor.execute("DELETE FROM changed_since")
+        cursor.execute(_FIND_CHANGED_SINCE, params)
         cursor.execute(_RETRACT_WHAT_IT_MADE, params)
         cursor.execute(_RESTORE_WHAT_IT_RETRACTED, params)
         cursor.execute(_RESTORE_STATUS, params)
@@ -137,44 +140,52 @@ def undo(operation: Operation, *, by: Any) -> Undone:
     return Undone(undoing, reverted=close(undoing), kept_because_changed_since=kept)
 
 
-def _later_in_effect(operation: Operation, undoing: Operation) -> list[int]:
-    """Operations after ``operation`` on its items whose effect still holds.
-
-    An act and its undo, both later, cancel out: pressing undo twice goes back two steps.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(_LATER_OPERATIONS, {"operation": operation.pk, "undoing": undoing.pk})
-        ids = [row[0] for row in cursor.fetchall()]
-    undone_by = dict(
-        Operation.objects.filter(dataset=operation.dataset, undoes__isnull=False)
-        .exclude(pk=undoing.pk)
-        .values_list("undoes_id", "pk")
-    )
-    undoes = {undo_id: target for target, undo_id in undone_by.items()}
-
-    def in_effect(pk: int) -> bool:
-        return pk not in undone_by or not in_effect(undone_by[pk])
-
-    return [pk for pk in ids if in_effect(pk) and undoes.get(pk, 0) <= operation.pk]
-
-
-_LATER_OPERATIONS = """
-SELECT operation_id FROM datasets_annotation JOIN selected_item ON selected_item.id = item_id
- WHERE operation_id > %(operation)s AND operation_id <> %(undoing)s
-UNION SELECT retracted_by_id FROM datasets_annotation JOIN selected_item ON selected_item.id = item_id
- WHERE retracted_by_id > %(operation)s AND retracted_by_id <> %(undoing)s
-UNION SELECT operation_id FROM datasets_itemchange JOIN selected_item ON selected_item.id = item_id
- WHERE operation_id > %(operation)s AND operation_id <> %(undoing)s
+# The places of the selected items that later operations have changed. A place is what one of them can change by itself:
+# the label of an item or region (in a multi-label dataset each label there), its status, one tag.
+_CREATE_CHANGED_SINCE = """
+CREATE TEMP TABLE IF NOT EXISTS changed_since (
+    what text NOT NULL, item_id bigint NOT NULL, region_id bigint, label_id bigint, tag text
+) ON COMMIT DELETE ROWS
 """
 
-# Whether a later operation has changed the labels at `touched`'s place. In a single-label dataset the place is
-# the item (or region) as a whole, in a multi-label one each label stands for itself.
+# An act and its undo, both later, cancel out wherever both came, so pressing undo twice goes back two steps. So does an
+# undo and the one that brought the act back. Of an act, its undo, the undo of that, … those that are later form a
+# chain, and a place has changed when an odd number of one chain came to it.
+_FIND_CHANGED_SINCE = """
+WITH RECURSIVE later (operation_id, chain) AS (
+    SELECT id, id FROM datasets_operation
+     WHERE dataset_id = %(dataset)s AND id > %(operation)s AND id <> %(undoing)s
+       AND (undoes_id IS NULL OR undoes_id <= %(operation)s)
+    UNION ALL
+    SELECT undo.id, chain FROM datasets_operation AS undo JOIN later ON undo.undoes_id = later.operation_id
+), touched (what, item_id, region_id, label_id, tag, operation_id) AS (
+    SELECT 'label', item_id, region_id, CASE WHEN NOT %(single)s THEN label_id END, NULL, operation_id
+      FROM datasets_annotation JOIN selected_item ON selected_item.id = item_id
+     WHERE operation_id > %(operation)s
+    UNION
+    SELECT 'label', item_id, region_id, CASE WHEN NOT %(single)s THEN label_id END, NULL, retracted_by_id
+      FROM datasets_annotation JOIN selected_item ON selected_item.id = item_id
+     WHERE retracted_by_id > %(operation)s
+    UNION
+    SELECT 'status', item_id, NULL, NULL, NULL, operation_id
+      FROM datasets_itemchange JOIN selected_item ON selected_item.id = item_id
+     WHERE operation_id > %(operation)s AND status_after IS NOT NULL
+    UNION
+    SELECT 'tag', item_id, NULL, NULL, tag, operation_id
+      FROM datasets_itemchange JOIN selected_item ON selected_item.id = item_id,
+           unnest(tags_added || tags_removed) AS tag
+     WHERE operation_id > %(operation)s
+)
+INSERT INTO changed_since
+SELECT DISTINCT what, item_id, region_id, label_id, tag FROM touched JOIN later USING (operation_id)
+ GROUP BY what, item_id, region_id, label_id, tag, chain HAVING count(*) %% 2 = 1
+"""
+
 _CHANGED_SINCE = """
 EXISTS (
-    SELECT FROM datasets_annotation AS since
-     WHERE since.item_id = touched.item_id AND since.region_id IS NOT DISTINCT FROM touched.region_id
+    SELECT FROM changed_since AS since
+     WHERE what = 'label' AND since.item_id = touched.item_id AND since.region_id IS NOT DISTINCT FROM touched.region_id
        AND (%(single)s OR since.label_id = touched.label_id)
-       AND (since.operation_id = ANY(%(later)s::bigint[]) OR since.retracted_by_id = ANY(%(later)s::bigint[]))
 )
 """
 
@@ -198,11 +209,7 @@ ON CONFLICT DO NOTHING
 """
 
 _STATUS_CHANGED_SINCE = """
-EXISTS (
-    SELECT FROM datasets_itemchange AS since
-     WHERE since.item_id = touched.item_id AND since.operation_id = ANY(%(later)s::bigint[])
-       AND since.status_after IS NOT NULL
-)
+EXISTS (SELECT FROM changed_since AS since WHERE what = 'status' AND since.item_id = touched.item_id)
 """
 
 _RESTORE_STATUS = f"""
@@ -219,9 +226,8 @@ SELECT %(undoing)s, id, status_after, status_before, '{{}}', '{{}}' FROM changed
 
 _TAGS_CHANGED_SINCE = """
 EXISTS (
-    SELECT FROM datasets_itemchange AS since
-     WHERE since.item_id = touched.item_id AND since.operation_id = ANY(%(later)s::bigint[])
-       AND (since.tags_added || since.tags_removed) && (touched.tags_added || touched.tags_removed)
+    SELECT FROM changed_since AS since
+     WHERE what = 'tag' AND since.item_id = touched.item_id AND since.tag = ANY(touched.tags_added || touched.tags_removed)
 )
 """
 

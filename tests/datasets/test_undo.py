@@ -5,13 +5,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from datasets import labelling, marking, operations, selection
 from datasets.labelling import Mode
-from datasets.models import Annotation, Dataset, Item, Operation
+from datasets.models import Annotation, Dataset, Operation
 from datasets.operations import AlreadyUndone
-from tests.fixtures import add_class, add_items, labels_of, make_user
+from tests.fixtures import add_class, add_items, labels_of
 
 
 def everything(dataset: Dataset) -> selection.Selection:
@@ -155,45 +154,3 @@ def test_undoing_everything_latest_first_returns_to_the_start(
     for operation in reversed(done):
         assert operations.undo(operation, by=alice).kept_because_changed_since == 0
     assert snapshot(where) == start
-
-
-@pytest.mark.django_db
-def test_any_mix_of_acts_and_undos_keeps_one_label_an_item() -> None:
-    """A model of acts and undos in any order: what a single-label dataset promises always holds."""
-
-    class Acts(RuleBasedStateMachine):
-        @initialize()
-        def start(self) -> None:
-            from datasets import creation
-
-            self.user = make_user(f"user-{Operation.objects.count()}-{Item.objects.count()}-{id(self)}")
-            self.dataset = creation.create_dataset(name="d", modality="text", by=self.user)
-            self.ids = [item.pk for item in add_items(self.dataset, 3)]
-            self.classes = [add_class(self.dataset, name) for name in "abc"]
-            self.operations: list[Operation] = []
-
-        @rule(numbers=st.sets(st.integers(0, 2), min_size=1), label=st.integers(0, 2))
-        def give(self, numbers: set[int], label: int) -> None:
-            chosen = selection.of_items(self.dataset, [self.ids[n] for n in numbers])
-            self.operations.append(labelling.apply_label(chosen, self.classes[label], by=self.user).operation)
-            for n in numbers:
-                assert labels_of(self.dataset)[self.ids[n]] == {self.classes[label].name}
-
-        @rule(number=st.integers(0, 20))
-        def undo(self, number: int) -> None:
-            if not self.operations:
-                return
-            operation = self.operations[number % len(self.operations)]
-            try:
-                self.operations.append(operations.undo(operation, by=self.user).operation)
-            except AlreadyUndone:
-                assert Operation.objects.filter(undoes=operation).exists()
-
-        @invariant()
-        def at_most_one_label(self) -> None:
-            if hasattr(self, "dataset"):
-                assert all(len(names) <= 1 for names in labels_of(self.dataset).values())
-
-    from hypothesis.stateful import run_state_machine_as_test
-
-    run_state_machine_as_test(Acts, settings=settings(max_examples=15, stateful_step_count=12, deadline=None))
