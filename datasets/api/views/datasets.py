@@ -12,7 +12,7 @@ from rest_framework.views import APIView
 
 from ... import classes, creation, filters, membership, statistics
 from ...access import dataset_for, object_for
-from ...models import Dataset, Item, Job, LabelClass, Membership, Role
+from ...models import Dataset, Job, LabelClass, Membership, Role
 from .. import extras
 from ..filtering import FILTER_PARAMETERS, raw_filter
 from ..paging import PAGE_PARAMETERS, NewestFirst
@@ -30,11 +30,9 @@ from ..serializers import (
 
 User = get_user_model()
 
-_PREVIEW_ITEMS = 5
-
 
 def datasets_json(datasets: list[Dataset], user: Any) -> list[dict[str, Any]]:
-    """A fixed number of queries for the whole list, and one for the pictures of each."""
+    """A fixed number of queries for the whole list."""
     ids = [dataset.pk for dataset in datasets]
     counts = statistics.counts_of(ids)
     roles = dict(Membership.objects.filter(user=user, dataset__in=ids).values_list("dataset", "role"))
@@ -44,6 +42,9 @@ def datasets_json(datasets: list[Dataset], user: Any) -> list[dict[str, Any]]:
     ).values_list("pk", "dataset"):
         running.setdefault(dataset_id, []).append(job_id)
     spaces = extras.spaces_of(ids)
+    typical = statistics.typical_items(ids)
+    shown = iter(items_json(item for items in typical.values() for item in items))
+    pictures = {pk: [next(shown) for _ in items] for pk, items in typical.items()}
     none = statistics.DatasetCounts(0, 0, 0)
     return [
         {
@@ -59,15 +60,11 @@ def datasets_json(datasets: list[Dataset], user: Any) -> list[dict[str, Any]]:
             "labeled_count": counts.get(dataset.pk, none).labeled,
             "failed_count": counts.get(dataset.pk, none).unreadable,
             "spaces": spaces.get(dataset.pk, []),
-            "preview": items_json(_preview(dataset)),
+            "preview": pictures.get(dataset.pk, []),
             "running_jobs": running.get(dataset.pk, []),
         }
         for dataset in datasets
     ]
-
-
-def _preview(dataset: Dataset) -> list[Item]:
-    return list(Item.objects.filter(dataset=dataset, problem="").order_by("id")[:_PREVIEW_ITEMS])
 
 
 class DatasetsView(APIView):
