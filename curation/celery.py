@@ -29,6 +29,14 @@ def report_ready(sender: Any, **_: Any) -> None:
     workers.report_alive(queue.name for queue in sender.task_consumer.queues)
 
 
+@signals.worker_process_init.connect
+def load_encoders(**_: Any) -> None:
+    from search import warming  # the apps are not loaded yet where this module is
+
+    if "embed" in app.amqp.queues.consume_from:
+        warming.load_default_encoders()
+
+
 @signals.heartbeat_sent.connect
 def report_alive(**_: Any) -> None:
     workers.report_alive()

@@ -1,4 +1,4 @@
-"""Loading what the first search in plain words needs before somebody waits for it."""
+"""Reading encoders into memory before somebody waits for them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,24 @@ log = structlog.get_logger(__name__)
 _DELAY_S = 8.0
 
 
+def load_default_encoders() -> None:
+    """For a worker that embeds, in a thread: those of new datasets, so that a first import does not wait for them."""
+    threading.Thread(target=_load_defaults, daemon=True).start()
+
+
 def load_encoders_later() -> None:
     """In a thread of this process: the encoders of the spaces that take words are read into memory."""
     timer = threading.Timer(_DELAY_S, _load_encoders)
     timer.daemon = True
     timer.start()
+
+
+def _load_defaults() -> None:
+    for modality in ("image", "text"):
+        try:
+            encoders.get(encoders.default_for(modality))
+        except (EncoderError, EncoderUnavailable) as error:
+            log.warning("encoder_not_loaded", modality=modality, reason=str(error))
 
 
 def _load_encoders() -> None:

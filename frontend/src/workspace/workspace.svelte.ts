@@ -64,8 +64,10 @@ export class Workspace extends Opened {
   readonly dataset = createQuery(
     () => ({
       ...dataset(this.id),
-      refetchInterval: ({ state }: { state: { data?: Dataset } }) =>
-        this.isBusy && (state.data?.item_count ?? 0) < LARGE ? REFRESH_MS : POLL_IDLE_MS,
+      refetchInterval: this.isBusy
+        ? ({ state }: { state: { data?: Dataset } }) =>
+            (state.data?.item_count ?? 0) > LARGE ? POLL_IDLE_MS : REFRESH_MS
+        : POLL_IDLE_MS,
     }),
     () => queryClient,
   );
