@@ -237,4 +237,16 @@ LOGGING = logs.configuration(LOG_LEVEL)
 
 # Admin
 
-UNFOLD = {"SITE_TITLE": "Kindred", "SITE_HEADER": "Kindred", "SITE_URL": "/", "SITE_SYMBOL": "grid_view"}
+UNFOLD = {
+    "SITE_TITLE": "Kindred",
+    "SITE_HEADER": "Kindred",
+    "SITE_URL": "/",
+    "SITE_SYMBOL": "grid_view",
+    # The annotators' accent, from pale to dark.
+    "COLORS": {
+        "primary": {
+            "50": "#f3f5ff", "100": "#e9eeff", "200": "#d0daff", "300": "#a9bbff", "400": "#7d97ff", "500": "#5573f2",
+            "600": "#3557e6", "700": "#2443c4", "800": "#1f389e", "900": "#1f2950", "950": "#141b38",
+        }
+    },
+}  # fmt: skip

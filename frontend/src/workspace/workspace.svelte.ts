@@ -9,7 +9,11 @@ import { ItemWindow } from "./grid/items.svelte";
 import { countAbove, Selection } from "./selection.svelte";
 import { EMPTY, filterQuery, isFiltered, isSearch, queryBody, readView, writeView, type View } from "./view";
 
-export type Panel = "palette" | "tags" | "keys" | "history" | "classes" | "import" | "jobs" | null;
+export type Panel =
+  "palette" | "tags" | "keys" | "history" | "classes" | "members" | "import" | "jobs" | null;
+
+/** What becomes of labels that people gave, in a bulk act. */
+export type Answer = "keep" | "replace";
 
 const NOTHING: Order = {
   ids: new Uint32Array(),
@@ -44,6 +48,13 @@ export class Workspace extends Opened {
   anchor = 0;
   panel = $state<Panel>(null);
   side = $state(Number(localStorage.getItem(SIDE)) || 160);
+  /** Asked before people's labels are replaced in bulk; the answer is null when the act is called off. */
+  question = $state.raw<{
+    label: string;
+    count: number;
+    byPeople: number;
+    answer: (answer: Answer | null) => void;
+  } | null>(null);
   /** Local addresses of the pictures that were searched with in this visit, by their reference. */
   readonly uploads = $state<Record<string, string>>({});
 

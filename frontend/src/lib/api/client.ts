@@ -8,6 +8,7 @@ export type Item = Schemas["Item"];
 export type ItemDetail = Schemas["ItemDetail"];
 export type ItemLabel = Schemas["ItemLabel"];
 export type LabelClass = Schemas["LabelClass"];
+export type Member = Schemas["Member"];
 export type Job = Schemas["Job"];
 export type Operation = Schemas["Operation"];
 export type Statistics = Schemas["Statistics"];

@@ -3,7 +3,7 @@ import { api, body, sentence, type Item, type LabelClass, type Operation } from 
 import { queryClient } from "../../lib/api/queries";
 import { plural } from "../../lib/format";
 import { toasts } from "../../lib/toast.svelte";
-import type { Workspace } from "../workspace.svelte";
+import type { Answer, Workspace } from "../workspace.svelte";
 
 type Mode = "add" | "replace" | "remove";
 type Status = Item["status"];
@@ -21,6 +21,8 @@ const TOUCHED = {
   status: ["status"],
 };
 
+const hasHuman = (item: Item) => item.labels.some((one) => one.source === "human" && !one.region);
+
 const NOBODY = "Nothing is selected or focused. Click an item, or select some with Ctrl and Shift.";
 
 export class Acts {
@@ -31,13 +33,15 @@ export class Acts {
   }
 
   /** Give the class to the target; in a multi-label dataset a second time takes it away again. */
-  label(label: LabelClass, options: { keepHuman?: boolean } = {}) {
+  async label(label: LabelClass) {
     const { target, items, dataset } = this.workspace;
     const isMulti = dataset.data?.multi_label ?? false;
     const known = target.ids.map((id) => items.get(id)).filter((item) => item !== undefined);
     const has = (item: Item) => item.labels.some((one) => one.label_id === label.id && !one.region);
     const isRemoval = isMulti && known.length > 0 && known.length === target.count && known.every(has);
     const mode: Mode = isRemoval ? "remove" : isMulti ? "add" : "replace";
+    const answer = isMulti ? "replace" : await this.#askAboutPeoplesLabels(label);
+    if (!answer) return;
     const given = {
       label: label.name,
       label_id: label.id,
@@ -52,13 +56,16 @@ export class Acts {
       (selection) =>
         api.POST("/api/v1/datasets/{id}/annotations/", {
           params: this.#path,
-          body: { selection, label: label.id, mode, keep_human: options.keepHuman ?? false },
+          body: { selection, label: label.id, mode, keep_human: answer === "keep" },
         }),
       (item) => ({
         ...item,
-        labels: isRemoval
-          ? item.labels.filter((one) => one.label_id !== label.id)
-          : [...others(item), { ...given, created_at: new Date().toISOString() }],
+        labels:
+          answer === "keep" && hasHuman(item)
+            ? item.labels
+            : isRemoval
+              ? item.labels.filter((one) => one.label_id !== label.id)
+              : [...others(item), { ...given, created_at: new Date().toISOString() }],
       }),
       (done) =>
         !done.changed
@@ -66,6 +73,33 @@ export class Acts {
           : `${isRemoval ? `Took ${label.name} from` : "Labelled"} ${plural(done.changed, "item")}${isRemoval ? "" : ` ${label.name}`}` +
             (done.skipped ? ` · ${plural(done.skipped, "item")} labelled by people kept` : ""),
     );
+  }
+
+  /** Whether labels that people gave to several items are to be kept or replaced; null: do nothing. */
+  async #askAboutPeoplesLabels(label: LabelClass): Promise<Answer | null> {
+    const { workspace } = this;
+    const { target } = workspace;
+    if (target.count < 2 || !workspace.canLabel) return "replace";
+    let byPeople: number;
+    if (target.ids.length === target.count) {
+      const isOther = (item?: Item) =>
+        item?.labels.some((one) => one.source === "human" && !one.region && one.label_id !== label.id);
+      byPeople = target.ids.filter((id) => isOther(workspace.items.get(id))).length;
+    } else {
+      try {
+        const preview = { selection: target.body };
+        byPeople = (
+          await body(api.POST("/api/v1/datasets/{id}/selection/", { params: this.#path, body: preview }))
+        ).labeled_by_people;
+      } catch (error) {
+        toasts.fail(sentence(error));
+        return null;
+      }
+    }
+    if (!byPeople) return "replace";
+    return new Promise((answer) => {
+      workspace.question = { label: label.name, count: target.count, byPeople, answer };
+    });
   }
 
   /** Take labels away: one class, or all of them. */
