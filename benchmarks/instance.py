@@ -1,0 +1,118 @@
+"""A whole Kindred of its own for a benchmark: started as `make run` does it, used through its HTTP API as a person would."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable
+from http.cookiejar import CookieJar
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+ROOT = Path(__file__).resolve().parents[1]
+T = TypeVar("T")
+_START_S = 120.0
+_JOB_S = 900.0
+
+
+class Instance:
+    """`manage.py up` on a fresh data directory, without the demo. Ends, and its data with it, when the block does."""
+
+    def __init__(self) -> None:
+        self.data_dir = Path(tempfile.mkdtemp(prefix="kindred-bench-"))
+        self.started = time.monotonic()
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        environment = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")}
+        self._log = self.data_dir.with_suffix(".log")
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "manage.py", "up"],
+                cwd=ROOT,
+                env=environment | {"DATA_DIR": str(self.data_dir), "PORT": str(port), "DEMO": "0"},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.url = f"http://127.0.0.1:{port}"
+        self._cookies = CookieJar()
+        self._opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self._cookies))
+
+    def __enter__(self) -> Self:
+        try:
+            link = self.wait(lambda: re.search(r"http://\S+/login/\S+/", self._log.read_text()), "ready", _START_S)
+            self.get(link.group(0).removeprefix(self.url))
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        shutil.rmtree(self.data_dir, ignore_errors=True)
+        self._log.unlink(missing_ok=True)
+
+    def seconds(self) -> float:
+        """Since it was started."""
+        return time.monotonic() - self.started
+
+    def wait(self, probe: Callable[[], T], until: str, timeout_s: float = _JOB_S) -> T:
+        """What ``probe`` says as soon as that is something true."""
+        end = time.monotonic() + timeout_s
+        while True:
+            if found := probe():
+                return found
+            if self._process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError(f"It was not {until} in time. It said:\n{self._log.read_text()[-3000:]}")
+            time.sleep(0.05)
+
+    def get(self, path: str) -> bytes:
+        return self._ask(urllib.request.Request(self.url + path))
+
+    def json(self, path: str) -> Any:
+        return json.loads(self.get(path))
+
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        return self._send(path, json.dumps(body).encode(), "application/json")
+
+    def upload(self, path: str, name: str, content: bytes) -> Any:
+        boundary = uuid.uuid4().hex
+        head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'
+        whole = head.encode() + content + f"\r\n--{boundary}--\r\n".encode()
+        return self._send(path, whole, f"multipart/form-data; boundary={boundary}")
+
+    def _send(self, path: str, content: bytes, content_type: str) -> Any:
+        token = next((cookie.value for cookie in self._cookies if cookie.name == "csrftoken"), None) or ""
+        headers = {"Content-Type": content_type, "X-CSRFToken": token, "Referer": self.url}
+        return json.loads(self._ask(urllib.request.Request(self.url + path, content, headers)))
+
+    def _ask(self, request: urllib.request.Request) -> bytes:
+        try:
+            with self._opener.open(request, timeout=120) as response:
+                found: bytes = response.read()
+                return found
+        except urllib.error.HTTPError as error:
+            raise RuntimeError(f"{request.full_url}: {error.code} {error.read().decode(errors='replace')}") from error
