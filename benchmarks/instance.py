@@ -79,7 +79,7 @@ class Instance:
         """Since it was started."""
         return time.monotonic() - self.started
 
-    def wait(self, probe: Callable[[], T], until: str, timeout_s: float = _JOB_S) -> T:
+    def wait(self, probe: Callable[[], T | None], until: str, timeout_s: float = _JOB_S) -> T:
         """What ``probe`` says as soon as that is something true."""
         end = time.monotonic() + timeout_s
         while True:
