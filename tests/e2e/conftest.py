@@ -129,10 +129,9 @@ def _drawn(folder: Path, kind: int, number: int) -> Path:
     image = Image.new("RGB", (240, 200), (235, 235, 230))
     draw = ImageDraw.Draw(image)
     for _ in range(6 + kind):
-        x, y = randomness.integers(0, 200), randomness.integers(0, 160)
-        size = int(randomness.integers(20, 60))
+        x, y, size = (int(value) for value in randomness.integers((0, 0, 20), (200, 160, 60)))
         shape = (draw.rectangle, draw.ellipse)[kind % 2]
-        shape((x, y, x + size, y + size * (1 + kind % 3) / 2), fill=color)
+        shape((x, y, x + size, y + size * (1 + kind % 3) // 2), fill=color)
     path = folder / f"kind{kind:02}_image_{number:04}.jpg"
     image.save(path, quality=92)
     return path
