@@ -69,7 +69,9 @@ class Visit:
 
     def violations(self) -> list[str]:
         """What axe-core finds wrong on the page as it stands, one line each."""
-        self.page.wait_for_timeout(250)  # transitions of colours are read as they are at that moment
+        # What is dimmed or fading is read with the contrast of that moment.
+        self.page.wait_for_function("() => !document.querySelector('[aria-busy=true]')")
+        self.page.wait_for_timeout(250)
         self.page.evaluate(f"() => {{ {AXE.read_text()} }}")
         found = self.page.evaluate("async () => (await window.axe.run(document)).violations")
         return [

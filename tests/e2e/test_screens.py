@@ -38,6 +38,7 @@ def screens(window: Visit, images: Dataset, texts: Dataset) -> Iterator[str]:
     page.keyboard.type("a cup of coffee")
     page.keyboard.press("Enter")
     expect(page.get_by_text("exact ·")).to_be_visible(timeout=60_000)
+    page.keyboard.press("ArrowRight")
     page.keyboard.press("s")
     expect(page.get_by_text("like this", exact=True)).to_be_visible()
     cut(page)
@@ -76,7 +77,7 @@ def cut(page: Page) -> None:
     assert bars
     page.mouse.move(bars["x"] + 4, bars["y"] + 12)
     page.mouse.down()
-    page.mouse.move(bars["x"] + bars["width"] * 0.72, bars["y"] + 12, steps=4)
+    page.mouse.move(bars["x"] + bars["width"] * 0.64, bars["y"] + 12, steps=4)
     page.mouse.up()
     expect(page.get_by_role("button", name="above")).to_be_visible()
 
