@@ -207,8 +207,7 @@ export interface paths {
         /**
          * @description The ids of all items under a filter, in order, as one binary array: the grid jumps anywhere with it.
          *
-         *     Little-endian, of the type that ``X-Id-Type`` names; ``X-Count`` is their number, ``X-Version`` changes when the
-         *     dataset does.
+         *     Little-endian, of the type that ``X-Id-Type`` names; ``X-Count`` is their number, ``X-Version`` changes when they do.
          */
         get: operations["datasets_ids_retrieve"];
         put?: never;
