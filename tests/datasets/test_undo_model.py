@@ -161,12 +161,12 @@ class Acts(RuleBasedStateMachine):
         expected = self.model.undo(operation.pk, undone.operation.pk)
         assert (undone.reverted, undone.kept_because_changed_since) == expected
 
-    @precondition(lambda self: getattr(self, "done", []))
+    @precondition(lambda self: bool(getattr(self, "done", [])))
     @rule(data=st.data())
     def undo_any(self, data: st.DataObject) -> None:
         self.undo_one(data.draw(st.sampled_from(self.done), label="operation"))
 
-    @precondition(lambda self: getattr(self, "done", []))
+    @precondition(lambda self: bool(getattr(self, "done", [])))
     @rule(data=st.data())
     def undo_a_late_one(self, data: st.DataObject) -> None:
         """What people do most: it goes back step by step."""
