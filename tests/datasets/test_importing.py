@@ -172,7 +172,10 @@ def test_a_csv_gives_texts_labels_splits_and_metadata(questions: Dataset, alice:
 
 
 def test_jsonl_keeps_the_types_of_metadata(questions: Dataset, alice: Any) -> None:
-    lines = [{"key": "a", "text": "one", "label": "x", "n": 3}, {"key": "b", "text": "two", "tags": ["p"]}]
+    lines: list[dict[str, Any]] = [
+        {"key": "a", "text": "one", "label": "x", "n": 3},
+        {"key": "b", "text": "two", "tags": ["p"]},
+    ]
     upload(questions, alice, {"q.jsonl": "\n".join(map(json.dumps, lines)).encode()})
     assert {item.key: item.metadata for item in questions.items.all()} == {"a": {"n": 3}, "b": {"tags": ["p"]}}
 
@@ -245,7 +248,7 @@ def _check_rows(found: Any, rows: list[dict[str, str]]) -> None:
 
 
 def test_a_canceled_import_stops_and_can_be_resumed(dataset: Dataset, alice: Any) -> None:
-    files = [(f"{number}.jpg", io.BytesIO(jpeg(number))) for number in range(4)]
+    files: list[importing.job.Upload] = [(f"{number}.jpg", io.BytesIO(jpeg(number))) for number in range(4)]
     job = importing.start_upload_import(dataset, files, by=alice)
     jobs.cancel(job)
     assert run(job).state == Job.State.CANCELED
@@ -284,5 +287,5 @@ def test_a_killed_worker_loses_and_doubles_nothing(worker: Worker, transactional
     assert Item.objects.filter(dataset=dataset).count() == 150
     assert LabelClass.objects.filter(dataset=dataset).count() == 5
     assert all(len(names) == 1 for names in labels_of(dataset).values())
-    for space in dataset.spaces.all():  # type: ignore[attr-defined]
+    for space in dataset.spaces.all():
         assert Embedding.objects.filter(space_id=space.pk).count() == 150
