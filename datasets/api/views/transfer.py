@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -95,6 +96,14 @@ def _from_upload(dataset: Dataset, request: Request) -> Job:
     )
 
 
+_FIRST_ERRORS = """
+SELECT error.id, error.job_id, error.key, error.reason
+  FROM unnest(%s::bigint[]) AS wanted (job_id)
+ CROSS JOIN LATERAL (
+       SELECT * FROM datasets_joberror WHERE job_id = wanted.job_id ORDER BY id LIMIT %s) AS error
+"""
+
+
 def _jobs() -> QuerySet[Job]:
     return (
         Job.objects.select_related("dataset")
@@ -104,9 +113,12 @@ def _jobs() -> QuerySet[Job]:
 
 
 def _jobs_json(page: list[Job]) -> Any:
-    """The first errors of each job: one query for those jobs that have any."""
+    """One query for the first errors of all jobs that have any."""
+    first: dict[int, list[JobError]] = defaultdict(list)
+    for error in JobError.objects.raw(_FIRST_ERRORS, [[job.pk for job in page if job.error_count], _ERRORS_SHOWN]):
+        first[error.job_id].append(error)
     for job in page:
-        job.first_errors = list(job.errors.all()[:_ERRORS_SHOWN]) if job.error_count else []  # type: ignore[attr-defined]
+        job.first_errors = first[job.pk]  # type: ignore[attr-defined]
     return JobSerializer(page, many=True).data
 
 

@@ -1,0 +1,57 @@
+"""Lists cost the same number of statements whatever their length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from rest_framework.test import APIClient
+
+from datasets import creation, jobs, labelling, selection
+from datasets.models import Dataset, Job, LabelClass, Membership, Role
+from tests.fixtures import add_items
+
+LISTS = [
+    "datasets/",
+    "datasets/{id}/items/",
+    "datasets/{id}/classes/",
+    "datasets/{id}/members/",
+    "datasets/{id}/jobs/",
+    "datasets/{id}/operations/",
+    "datasets/{id}/stats/",
+    "jobs/",
+]
+
+
+def grow(dataset: Dataset, by: Any, number: int) -> None:
+    """``number`` more rows in every list."""
+    start = dataset.items.count()
+    items = add_items(dataset, number, split="train", metadata={"camera": "left"})
+    for at, item in enumerate(items):
+        label = LabelClass.objects.create(dataset=dataset, name=f"class {start + at}", color="#123456")
+        labelling.apply_label(selection.of_items(dataset, [item.pk]), label, by=by)
+        user = User.objects.create(username=f"user {start + at}")
+        Membership.objects.create(dataset=dataset, user=user, role=Role.VIEWER)
+        job = jobs.create(dataset, Job.Kind.IMPORT, by=by, phases=["scan", "index"], params={})
+        jobs.refuse(job.pk, "bad.jpg", "It is bad.")
+        add_items(creation.create_dataset(name=f"other {start + at}", modality="text", by=by), 6)
+
+
+@pytest.mark.parametrize("address", LISTS)
+def test_a_list_costs_the_same_however_long(
+    address: str, dataset: Dataset, alice: Any, client_of: Callable[[Any], APIClient]
+) -> None:
+    client = client_of(alice)
+    costs = []
+    for number in (2, 18):
+        grow(dataset, alice, number)
+        with CaptureQueriesContext(connection) as queries:
+            response = client.get("/api/v1/" + address.format(id=dataset.pk))
+        assert response.status_code == 200
+        costs.append(len(queries))
+    assert costs[0] == costs[1]
+    assert costs[1] <= 25
