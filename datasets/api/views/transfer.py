@@ -113,9 +113,9 @@ def _jobs() -> QuerySet[Job]:
 
 
 def _jobs_json(page: list[Job]) -> Any:
-    """One query for the first errors of all jobs that have any."""
+    """One query for the first errors of all of them."""
     first: dict[int, list[JobError]] = defaultdict(list)
-    for error in JobError.objects.raw(_FIRST_ERRORS, [[job.pk for job in page if job.error_count], _ERRORS_SHOWN]):
+    for error in JobError.objects.raw(_FIRST_ERRORS, [[job.pk for job in page], _ERRORS_SHOWN]):
         first[error.job_id].append(error)
     for job in page:
         job.first_errors = first[job.pk]  # type: ignore[attr-defined]
