@@ -81,6 +81,7 @@ class Visit:
         ]
 
     def screenshot(self, name: str) -> Path:
+        self.page.wait_for_function("() => [...document.images].every((image) => image.complete)")
         path = RESULTS / f"{name}.png"
         self.page.screenshot(path=path)
         return path
