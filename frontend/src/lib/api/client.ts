@@ -86,3 +86,13 @@ export async function body<T>(answer: Promise<{ data?: T }>): Promise<T> {
 export function sentence(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
+
+/** Do it; what went wrong, as a sentence, or "". */
+export async function attempt(act: () => Promise<unknown>): Promise<string> {
+  try {
+    await act();
+    return "";
+  } catch (error) {
+    return sentence(error);
+  }
+}
