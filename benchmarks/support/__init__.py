@@ -1,0 +1,1 @@
+"""What the benchmarks share. Beside them, every file is a command (`make bench` runs them all)."""
