@@ -1,28 +1,39 @@
-# The page of the annotators
+# One image for the web server and the workers; docker-compose.yml starts them.
+
+# The annotators' page
 FROM node:24-slim AS frontend
 WORKDIR /build
 COPY frontend/package.json frontend/package-lock.json frontend/.npmrc ./
-RUN npm ci --no-audit --no-fund
+RUN npm ci
 COPY frontend ./
 RUN npm run build
 
-FROM python:3.12-slim
-ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-RUN useradd --system --create-home --uid 10001 kindred \
-    && mkdir -p /data \
-    && chown kindred /data
-WORKDIR /app
+# The dependencies
+FROM python:3.11-slim AS dependencies
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+RUN python -m venv /venv
 COPY requirements.txt ./
-# The CPU build of torch comes from its own index; with a GPU, build with --build-arg TORCH_INDEX=https://pypi.org/simple.
+# PyPI's torch brings some GB for NVIDIA GPUs. For those: --build-arg TORCH_INDEX=https://pypi.org/simple
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-RUN pip install --extra-index-url "$TORCH_INDEX" -r requirements.txt
-COPY . ./
+RUN /venv/bin/pip install --index-url "$TORCH_INDEX" "$(grep -o '^torch==[0-9.]*' requirements.txt)" torchvision \
+    && /venv/bin/pip install -r requirements.txt
+
+FROM python:3.11-slim
+RUN useradd --create-home --uid 10001 kindred && install -d -o kindred /data
+WORKDIR /app
+COPY --from=dependencies /venv /venv
+COPY manage.py LICENSE ./
+COPY curation curation
+COPY datasets datasets
+COPY search search
 COPY --from=frontend /build/dist frontend/dist
-ENV DATA_DIR=/data DEMO=0
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 DATA_DIR=/data
+RUN python -m compileall -q curation datasets search
 USER kindred
 VOLUME /data
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
-CMD ["python", "-m", "granian", "--interface", "wsgi", "curation.wsgi:application", "--host", "0.0.0.0", "--port", "8000", \
-     "--http", "1", "--no-ws", "--workers", "2", "--blocking-threads", "8", "--respawn-failed-workers"]
+CMD ["granian", "--interface", "wsgi", "curation.wsgi:application", "--host", "0.0.0.0", "--port", "8000", "--http", "1", \
+     "--no-ws", "--workers", "2", "--blocking-threads", "8", "--backpressure", "64", "--respawn-failed-workers", \
+     "--workers-kill-timeout", "3", "--log-level", "warning"]

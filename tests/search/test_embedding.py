@@ -28,6 +28,16 @@ def indexed(dataset: Dataset, by: Any, number: int) -> Job:
     return job
 
 
+def pending(dataset: Dataset, number: int) -> None:
+    """Items to embed that no running worker is told of: the test alone claims them."""
+    items = Item.objects.bulk_create(
+        Item(dataset=dataset, key=str(at), external_path="/gone.jpg") for at in range(number)
+    )
+    PendingEmbedding.objects.bulk_create(
+        PendingEmbedding(dataset=dataset, item=item, encoder=dataset.encoder) for item in items
+    )
+
+
 def test_every_item_gets_a_vector_in_every_space(dataset: Dataset, alice: Any) -> None:
     job = indexed(dataset, alice, 7)
     assert PendingEmbedding.objects.count() == 7
@@ -82,8 +92,7 @@ def test_an_encoder_that_always_fails_leaves_reasons_not_a_loop(
 @pytest.mark.django_db(transaction=True)
 def test_two_workers_never_claim_the_same_item() -> None:
     dataset = creation.create_dataset(name="shared", modality="image", by=make_user("alice"))
-    items = Item.objects.bulk_create(Item(dataset=dataset, key=str(at), external_path="/gone.jpg") for at in range(20))
-    embedding.enqueue(dataset, job=None, item_ids=[item.pk for item in items])
+    pending(dataset, 20)
     claimed: list[set[int]] = []
     both = threading.Barrier(2)
 
@@ -109,8 +118,7 @@ def test_two_workers_never_claim_the_same_item() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_a_claim_whose_connection_is_lost_is_free_again() -> None:
     dataset = creation.create_dataset(name="lost", modality="image", by=make_user("alice"))
-    items = Item.objects.bulk_create(Item(dataset=dataset, key=str(at), external_path="/gone.jpg") for at in range(3))
-    embedding.enqueue(dataset, job=None, item_ids=[item.pk for item in items])
+    pending(dataset, 3)
     found = connection.settings_dict
     with closing(psycopg.connect(host=found["HOST"], user=found["USER"], dbname=found["NAME"])) as lost:
         assert len(lost.execute("SELECT id FROM search_pendingembedding FOR UPDATE SKIP LOCKED").fetchall()) == 3
