@@ -76,3 +76,12 @@ def _kept_secret(path: Path) -> str:
             continue
         finally:
             fresh.unlink()
+
+
+def encoder_runtime(given: str) -> str:
+    """``ENCODER_RUNTIME``: what runs the encoders, or ``""`` for the fastest here."""
+    if given not in ("", "cuda", "openvino", "torch"):
+        raise ImproperlyConfigured(
+            f"ENCODER_RUNTIME: {given!r} is unknown. Use cuda, openvino or torch, or leave it out."
+        )
+    return given

@@ -2,11 +2,13 @@
 
 A batch's claims are row locks (``FOR UPDATE SKIP LOCKED``): several workers share the work without overlap, and when a
 worker is killed its transaction rolls back, so the items are pending again and nothing is half written.
+
+A worker has two lanes, each with claims of its own, over one pool of decoder threads and one encoder: while one lane
+writes, the other encodes, and files are opened meanwhile.
 """
 
 from __future__ import annotations
 
-import os
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
@@ -15,108 +17,34 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import structlog
-from celery import current_app
 from django.db import connection, transaction
 from django.db.models import Q
-from kombu.exceptions import OperationalError
 
 from datasets import creation, jobs, media
 from datasets.imaging import UnreadableImage, read_image
-from datasets.models import Dataset, Item, Job, Modality, Source
+from datasets.models import Dataset, Item, Modality, Source
 
-from . import encoders, vectors
-from .encoders.base import Array, Encoder, EncoderError
+from . import encoders, pending, spaces, vectors
+from .attempts import Notebook
+from .encoders.base import Array, Encoder, EncoderBroken, EncoderFault, EncoderUnavailable, UnknownEncoder
+from .encoders.runtime import cores
 from .models import EmbeddingSpace, PendingEmbedding
 
 log = structlog.get_logger(__name__)
 
-_EMBED_LOCKS = 0x4B45
+_LANES = 2
 # A claim lives as long as its transaction: long enough to keep the encoder busy, short enough that progress moves and a
 # kill costs little.
 _SECONDS_PER_CLAIM = 2.0
-_LEAST_CLAIM, _FIRST_CLAIM, _GREATEST_CLAIM = 16, 64, 512
-_ENCODER_BATCH = 32
+_LEAST_CLAIM, _FIRST_CLAIM, _GREATEST_CLAIM = 16, 64, 2048
+_TEXTS_PER_BATCH = 512
+# An encoder that fails for this many items, and for each of them alone, is broken; fewer may be bad items.
+_ALL_FAILED = 4
 
 A = TypeVar("A")
 B = TypeVar("B")
-
-
-# Asking for vectors --------------------------------------------------------------------------------------------------
-
-_ENQUEUE = """
-WITH wanted AS (
-    INSERT INTO search_pendingembedding (dataset_id, item_id, encoder, job_id, reason)
-    SELECT %(dataset)s, item.id, encoder, %(job)s, ''
-      FROM datasets_item AS item
-     CROSS JOIN (SELECT DISTINCT encoder FROM search_embeddingspace WHERE dataset_id = %(dataset)s) AS encoders
-     WHERE item.dataset_id = %(dataset)s AND item.problem = ''
-       AND (%(items)s::bigint[] IS NULL OR item.id = ANY(%(items)s))
-       AND NOT EXISTS (
-            SELECT FROM search_embedding AS embedding JOIN search_embeddingspace AS space ON space.id = space_id
-             WHERE embedding.item_id = item.id AND space.dataset_id = %(dataset)s AND space.encoder = encoders.encoder)
-    ON CONFLICT (item_id, encoder) DO NOTHING
-    RETURNING item_id
-), items AS (
-    SELECT DISTINCT item_id FROM wanted
-)
-SELECT count(*), count(*) FILTER (WHERE sha256 IS NULL) FROM items JOIN datasets_item ON datasets_item.id = item_id
-"""
-
-
-def enqueue(dataset: Dataset, *, job: Job | None, item_ids: list[int] | None = None) -> int:
-    """Ask for the vectors that ``item_ids`` (or all items) of the dataset lack; how many items that are.
-
-    The job's phases grow by as many, in the same transaction.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(_ENQUEUE, {"dataset": dataset.pk, "job": job.pk if job else None, "items": item_ids})
-        wanted, unopened = cursor.fetchone()
-    if wanted:
-        if job is not None:
-            jobs.advance(job.pk, "embed", total=wanted)
-            jobs.advance(job.pk, "thumbnails", total=unopened)
-        transaction.on_commit(lambda: _send(dataset.pk))
-    return wanted
-
-
-def withdraw(job: Job) -> None:
-    """Drop what ``job`` asked for and no worker has begun; shrink its phases to what was done."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(
-            "DELETE FROM search_pendingembedding WHERE id IN ("
-            "SELECT id FROM search_pendingembedding WHERE job_id = %s AND reason = '' ORDER BY id FOR UPDATE SKIP LOCKED)",
-            [job.pk],
-        )
-        cursor.execute(
-            "UPDATE datasets_jobphase SET total = done WHERE job_id = %s AND name IN ('thumbnails', 'embed')", [job.pk]
-        )
-
-
-def _send(dataset_id: int) -> None:
-    try:
-        current_app.send_task("search.tasks.embed_pending", [dataset_id], queue="embed")
-    except OperationalError as error:
-        # The rows are in the database; `recover` sends again as soon as the broker is back.
-        log.warning("broker_unreachable", dataset=dataset_id, error=str(error))
-
-
-def recover() -> int:
-    """Wake a worker for every dataset with pending items that no worker is at. How many datasets that are."""
-    waiting = PendingEmbedding.objects.filter(reason="", dataset__deleted_at=None)
-    count = 0
-    for dataset_id in waiting.order_by().values_list("dataset_id", flat=True).distinct():
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [_EMBED_LOCKS, dataset_id % 2**31])
-            is_idle = cursor.fetchone()[0]
-            if is_idle:
-                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [_EMBED_LOCKS, dataset_id % 2**31])
-                _send(dataset_id)
-                count += 1
-    return count
-
-
-# Making them ---------------------------------------------------------------------------------------------------------
 
 
 def embed_pending(dataset_id: int) -> int:
@@ -124,28 +52,45 @@ def embed_pending(dataset_id: int) -> int:
     dataset = Dataset.objects.filter(pk=dataset_id, deleted_at=None).first()
     if dataset is None:
         return 0
-    with connection.cursor() as cursor:
-        # Shared: any number of workers may be at it. `recover` looks whether nobody is.
-        cursor.execute("SELECT pg_advisory_lock_shared(%s, %s)", [_EMBED_LOCKS, dataset_id % 2**31])
+    with (
+        pending.AtIt(dataset.pk),
+        ThreadPoolExecutor(cores(), thread_name_prefix="decode") as decoders,
+        ThreadPoolExecutor(_LANES - 1, thread_name_prefix="lane") as lanes,
+    ):
+        pending.set_aside(dataset)
+        others = [lanes.submit(_lane_of_its_own, dataset, decoders) for _ in range(_LANES - 1)]
+        done = _lane(dataset, decoders) + sum(other.result() for other in others)
+    spaces.switch_defaults(dataset)
+    return done
+
+
+def _lane_of_its_own(dataset: Dataset, decoders: ThreadPoolExecutor) -> int:
+    try:
+        return _lane(dataset, decoders)
+    finally:
+        connection.close()  # this thread's
+
+
+def _lane(dataset: Dataset, decoders: ThreadPoolExecutor) -> int:
+    notebook = Notebook()
     done = 0
     size = _FIRST_CLAIM
     try:
-        with ThreadPoolExecutor(max_workers=_decoder_threads(), thread_name_prefix="decode") as decoders:
-            while True:
-                began = time.monotonic()
-                claimed = _embed_claim(dataset, size, decoders)
-                if not claimed:
-                    return done
-                done += claimed
-                per_item = (time.monotonic() - began) / claimed
-                size = max(_LEAST_CLAIM, min(_GREATEST_CLAIM, int(_SECONDS_PER_CLAIM / per_item)))
+        while True:
+            began = time.monotonic()
+            try:
+                claimed = _embed_claim(dataset, size, decoders, notebook)
+            except EncoderFault as error:
+                log.error("encoder_unusable", dataset=dataset.pk, encoder=error.encoder, reason=str(error))
+                pending.give_up(dataset, error.encoder, str(error))
+                continue
+            if not claimed:
+                return done
+            done += claimed
+            per_item = (time.monotonic() - began) / claimed
+            size = max(_LEAST_CLAIM, min(_GREATEST_CLAIM, int(_SECONDS_PER_CLAIM / per_item)))
     finally:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_unlock_shared(%s, %s)", [_EMBED_LOCKS, dataset_id % 2**31])
-
-
-def _decoder_threads() -> int:
-    return max(1, min(8, (os.cpu_count() or 2) // 2))
+        notebook.close()
 
 
 @dataclass
@@ -158,6 +103,13 @@ class _Claim:
     opened: dict[int, Opened] = field(default_factory=dict)
     refused: dict[int, str] = field(default_factory=dict)  # item id → why its content cannot be used
     failed: dict[tuple[int, str], str] = field(default_factory=dict)  # (item id, encoder) → why it gave no vector
+    made: dict[int, _Made] = field(default_factory=lambda: defaultdict(_Made))  # space id → what goes into it
+
+
+@dataclass
+class _Made:
+    item_ids: list[int] = field(default_factory=list)
+    batches: list[Array] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -173,43 +125,49 @@ class Opened:
     contrast: float
     sharpness: float
     colors: list[float]
-    inputs: dict[str, Array]  # encoder → its input
+    inputs: dict[str, Any]  # encoder → its input, or why it made none of this picture
 
 
-def _embed_claim(dataset: Dataset, size: int, decoders: ThreadPoolExecutor) -> int:
+def _embed_claim(dataset: Dataset, size: int, decoders: ThreadPoolExecutor, notebook: Notebook) -> int:
     job_ids: set[int] = set()
     with transaction.atomic():
         claim = _claim(dataset, size)
         if not claim.rows:
             return 0
-        unopened = {pk for pk, item in claim.items.items() if item.sha256 is None}
-        spaces = _spaces(dataset)
-        if dataset.modality == Modality.TEXT:
-            _encode_texts(claim, spaces)
-        else:
-            _encode_images(claim, spaces, decoders)
-            _store_opened(claim, unopened)
+        with notebook.noted(dataset.pk, [row.pk for row in claim.rows]):
+            found = _spaces(dataset)
+            if dataset.modality == Modality.TEXT:
+                _encode_texts(claim, found)
+            else:
+                _encode_images(claim, found, decoders)
+            newly_opened = _store_opened(claim)
             _refuse(dataset, claim)
-        _close_rows(claim)
-        for job_id, item_ids in _by_job(claim.rows).items():
-            job_ids.add(job_id)
-            jobs.advance(job_id, "embed", done=len(item_ids))
-            jobs.advance(job_id, "thumbnails", done=len(item_ids & unopened))
+            for space in (space for outputs in found.values() for space in outputs.values()):
+                if made := claim.made.get(space.pk):
+                    vectors.write(space, made.item_ids, np.concatenate(made.batches))
+            _close_rows(claim)
+            for job_id, item_ids in _by_job(claim.rows).items():
+                job_ids.add(job_id)
+                jobs.advance(job_id, "embed", done=len(item_ids))
+                jobs.advance(job_id, "thumbnails", done=len(newly_opened.intersection(item_ids)))
     for job_id in job_ids:
         jobs.settle(job_id)
-    return len(claim.items)
+    return len(claim.rows)
 
 
 def _claim(dataset: Dataset, size: int) -> _Claim:
-    rows = list(
+    """Those that no worker has ended at, in order; when there are none of them, one that a worker has ended at."""
+    waiting = (
         PendingEmbedding.objects.select_for_update(skip_locked=True)
         .filter(dataset=dataset, reason="")
-        .order_by("item_id", "id")[:size]
+        .order_by("tries", "item_id", "id")
     )
+    rows = list(waiting.filter(tries=0)[:size]) or list(waiting[:1])
     items = {item.pk: item for item in Item.objects.filter(pk__in={row.item_id for row in rows})}
     claim = _Claim(rows, items)
     for row in rows:
-        claim.wanted[row.encoder].append(row.item_id)
+        if row.encoder != pending.OPEN_ONLY:
+            claim.wanted[row.encoder].append(row.item_id)
     return claim
 
 
@@ -217,23 +175,32 @@ Spaces = dict[str, dict[str, EmbeddingSpace]]  # encoder → output → space
 
 
 def _spaces(dataset: Dataset) -> Spaces:
-    spaces: Spaces = defaultdict(dict)
+    found: Spaces = defaultdict(dict)
     for space in EmbeddingSpace.objects.filter(dataset=dataset):
-        spaces[space.encoder][space.output] = space
-    return spaces
+        found[space.encoder][space.output] = space
+    return found
 
 
-def _encode_texts(claim: _Claim, spaces: Spaces) -> None:
+def _loaded(name: str) -> Encoder:
+    try:
+        return encoders.get(name)
+    except (EncoderUnavailable, UnknownEncoder) as error:
+        raise EncoderFault(name, str(error)) from error
+
+
+def _encode_texts(claim: _Claim, found: Spaces) -> None:
     for name, ids in claim.wanted.items():
-        encoder = encoders.get(name)
-        for batch in _chunks(ids, _ENCODER_BATCH):
+        encoder = _loaded(name)
+        for start in range(0, len(ids), _TEXTS_PER_BATCH):
+            batch = ids[start : start + _TEXTS_PER_BATCH]
             texts = [claim.items[pk].text or "" for pk in batch]
-            _encode(claim, name, batch, texts, encoder.encode_texts, spaces[name])
+            _encode(claim, name, batch, texts, encoder.encode_texts, found[name])
 
 
-def _encode_images(claim: _Claim, spaces: Spaces, decoders: ThreadPoolExecutor) -> None:
+def _encode_images(claim: _Claim, found: Spaces, decoders: ThreadPoolExecutor) -> None:
     """Decoder threads run ahead of the encoder by a bounded number of pictures."""
-    loaded = {name: encoders.get(name) for name in claim.wanted}
+    loaded = {name: _loaded(name) for name in claim.wanted}
+    batch_sizes = {name: encoder.batch_size for name, encoder in loaded.items()}
     wanted_by: dict[int, list[str]] = defaultdict(list)
     for name, ids in claim.wanted.items():
         for pk in ids:
@@ -250,28 +217,33 @@ def _encode_images(claim: _Claim, spaces: Spaces, decoders: ThreadPoolExecutor) 
     def encode(name: str) -> None:
         batch, waiting[name] = waiting[name], []
         inputs = [claim.opened[pk].inputs.pop(name) for pk in batch]
-        _encode(claim, name, batch, inputs, loaded[name].encode_batch, spaces[name])
+        _encode(claim, name, batch, inputs, loaded[name].encode_batch, found[name])
 
-    for pk, result in _ahead(decoders, open_item, list(claim.items)):
+    for pk, result in _ahead(
+        decoders, open_item, list(claim.items), ahead=2 * max(batch_sizes.values(), default=cores())
+    ):
         if isinstance(result, str):
             claim.refused[pk] = result
             continue
         claim.opened[pk] = result
         for name in list(result.inputs):
+            if isinstance(result.inputs[name], str):
+                claim.failed[pk, name] = result.inputs.pop(name)
+                continue
             waiting[name].append(pk)
-            if len(waiting[name]) == _ENCODER_BATCH:
+            if len(waiting[name]) == batch_sizes[name]:
                 encode(name)
     for name in list(waiting):
         if waiting[name]:
             encode(name)
 
 
-def _ahead(pool: ThreadPoolExecutor, function: Callable[[A], B], arguments: list[A]) -> Iterator[B]:
-    """``map`` with at most two encoder batches waiting, so that memory does not grow with the claim."""
+def _ahead(pool: ThreadPoolExecutor, function: Callable[[A], B], arguments: list[A], *, ahead: int) -> Iterator[B]:
+    """``map`` with at most ``ahead`` results waiting, so that memory does not grow with the claim."""
     running: deque[Future[B]] = deque()
     for argument in arguments:
         running.append(pool.submit(function, argument))
-        if len(running) >= 2 * _ENCODER_BATCH:
+        if len(running) >= ahead:
             yield running.popleft().result()
     while running:
         yield running.popleft().result()
@@ -280,9 +252,18 @@ def _ahead(pool: ThreadPoolExecutor, function: Callable[[A], B], arguments: list
 def _open(item: Item, wanted: dict[str, Encoder]) -> Opened:
     """Open the file once: hash, measures, thumbnail (stored), and the input of every encoder that wants it."""
     with media.open_original(item) as stream:
-        picture = read_image(stream, least_side=max(encoder.spec.image_side for encoder in wanted.values()))
+        picture = read_image(
+            stream, least_side=max((encoder.spec.image_side for encoder in wanted.values()), default=0)
+        )
     if item.sha256 is None:
         media.keep_thumbnail(picture.sha256, picture.thumbnail)
+    inputs: dict[str, Any] = {}
+    for name, encoder in wanted.items():
+        try:
+            inputs[name] = encoder.preprocess(picture.pixels)
+        except Exception as error:
+            # An encoder may be anybody's code; what it throws at one picture must not stop the others.
+            inputs[name] = f"{type(error).__name__}: {error}"
     return Opened(
         sha256=picture.sha256,
         size_bytes=picture.size_bytes,
@@ -293,7 +274,7 @@ def _open(item: Item, wanted: dict[str, Encoder]) -> Opened:
         contrast=picture.contrast,
         sharpness=picture.sharpness,
         colors=[round(float(share), 4) for share in picture.colors],
-        inputs={name: encoder.preprocess(picture.pixels) for name, encoder in wanted.items()},
+        inputs=inputs,
     )
 
 
@@ -302,21 +283,61 @@ def _encode(
     name: str,
     ids: list[int],
     inputs: list[Any],
-    encode: Callable[[list[Any]], dict[str, vectors.Vectors]],
-    spaces: dict[str, EmbeddingSpace],
+    encode: Callable[[list[Any]], dict[str, Array]],
+    outputs: dict[str, EmbeddingSpace],
 ) -> None:
-    """Encode and write one batch. When it fails as a whole, each item is tried alone and only the bad ones fail."""
+    """Encode one batch. When it fails as a whole, each item is tried once more, alone, and only the bad ones fail.
+
+    Raises ``EncoderFault`` when that are all of them.
+    """
+    result = _try(name, len(ids), inputs, encode, outputs)
+    if not isinstance(result, str):
+        _keep(claim, ids, result, outputs)
+        return
+    reasons = {}
+    for pk, one in zip(ids, inputs, strict=True):
+        alone = _try(name, 1, [one], encode, outputs)
+        if isinstance(alone, str):
+            reasons[pk] = alone
+        else:
+            _keep(claim, [pk], alone, outputs)
+    if len(reasons) == len(ids) >= _ALL_FAILED:
+        raise EncoderFault(name, f"It gave no vector for any of {len(ids)} items: {reasons[ids[0]]}")
+    claim.failed.update({(pk, name): reason for pk, reason in reasons.items()})
+
+
+def _try(
+    name: str,
+    number: int,
+    inputs: list[Any],
+    encode: Callable[[list[Any]], dict[str, Array]],
+    outputs: dict[str, EmbeddingSpace],
+) -> dict[str, Array] | str:
+    """The vectors of a batch, fit to be stored, or why there are none. Raises ``EncoderFault``."""
     try:
         made = encode(inputs)
-    except EncoderError as error:
-        if len(ids) == 1:
-            claim.failed[ids[0], name] = str(error)
-            return
-        for pk, one in zip(ids, inputs, strict=True):
-            _encode(claim, name, [pk], [one], encode, spaces)
-        return
-    for output, space in spaces.items():
-        vectors.write(space, ids, made[output])
+        checked = {output: vectors.normalised(made[output]) for output in outputs}
+    except EncoderBroken as error:
+        raise EncoderFault(name, str(error)) from error
+    except KeyError as error:
+        raise EncoderFault(name, f"It made no output {error}, which it declares.") from error
+    except Exception as error:
+        # An encoder may be anybody's code; what it throws at one item must not stop the others.
+        return str(error) or type(error).__name__
+    for output, space in outputs.items():
+        if checked[output].shape != (number, space.dimension):
+            raise EncoderFault(
+                name,
+                f"Of {number} items it made “{output}” vectors of shape {checked[output].shape}; this space takes "
+                f"({number}, {space.dimension}). Delete the space and add it again.",
+            )
+    return checked
+
+
+def _keep(claim: _Claim, ids: list[int], checked: dict[str, Array], outputs: dict[str, EmbeddingSpace]) -> None:
+    for output, space in outputs.items():
+        claim.made[space.pk].item_ids.extend(ids)
+        claim.made[space.pk].batches.append(checked[output])
 
 
 _STORE_OPENED = """
@@ -328,20 +349,23 @@ UPDATE datasets_item AS item
               %(width)s::int[], %(height)s::int[], %(brightness)s::float8[], %(contrast)s::float8[],
               %(sharpness)s::float8[], %(colors)s::text[])
     AS opened (id, sha256, size_bytes, content_type, width, height, brightness, contrast, sharpness, colors)
- WHERE item.id = opened.id
+ WHERE item.id = opened.id AND item.sha256 IS NULL
+RETURNING item.id
 """
 
 
-def _store_opened(claim: _Claim, unopened: set[int]) -> None:
-    new = {pk: opened for pk, opened in claim.opened.items() if pk in unopened}
+def _store_opened(claim: _Claim) -> set[int]:
+    """Fill in what opening them has found. The items for which that is new."""
+    new = {pk: opened for pk, opened in claim.opened.items() if claim.items[pk].sha256 is None}
     if not new:
-        return
+        return set(claim.refused)
     fields = ("sha256", "size_bytes", "content_type", "width", "height", "brightness", "contrast", "sharpness")
     columns: dict[str, list[Any]] = {name: [getattr(one, name) for one in new.values()] for name in fields}
     # Postgres arrays of arrays are matrices, which unnest flattens: each row's shares travel as one array literal.
     columns["colors"] = ["{" + ",".join(map(str, one.colors)) + "}" for one in new.values()]
     with connection.cursor() as cursor:
         cursor.execute(_STORE_OPENED, {"id": list(new), **columns})
+        return {pk for (pk,) in cursor.fetchall()} | set(claim.refused)
 
 
 def _refuse(dataset: Dataset, claim: _Claim) -> None:
@@ -380,14 +404,10 @@ def _close_rows(claim: _Claim) -> None:
     PendingEmbedding.objects.filter(pk__in=done).delete()
 
 
-def _by_job(rows: list[PendingEmbedding]) -> dict[int, set[int]]:
-    by_job: dict[int, set[int]] = defaultdict(set)
+def _by_job(rows: list[PendingEmbedding]) -> dict[int, list[int]]:
+    """Job → item of each of its rows: an item is there once for every encoder."""
+    by_job: dict[int, list[int]] = defaultdict(list)
     for row in rows:
         if row.job_id:
-            by_job[row.job_id].add(row.item_id)
+            by_job[row.job_id].append(row.item_id)
     return by_job
-
-
-def _chunks(values: list[int], size: int) -> Iterator[list[int]]:
-    for start in range(0, len(values), size):
-        yield values[start : start + size]

@@ -9,7 +9,12 @@ from datasets.models import Dataset, Item, Job
 
 
 class EmbeddingSpace(models.Model):
-    """The vectors of one dataset under one output of one encoder. Its partition is made and dropped with it."""
+    """The vectors of one dataset under one output of one encoder. Its partitions are made and dropped with it."""
+
+    class State(models.TextChoices):
+        PREPARING = "preparing", "its encoder is being fetched"
+        READY = "ready", "takes vectors"
+        FAILED = "failed", "its encoder cannot be used"
 
     dataset = models.ForeignKey(Dataset, models.CASCADE, related_name="spaces")
     encoder = models.CharField(max_length=200)
@@ -17,6 +22,9 @@ class EmbeddingSpace(models.Model):
     dimension = models.PositiveIntegerField()
     accepts = ArrayField(models.CharField(max_length=8), help_text="What can be turned into its vectors: image, text.")
     is_default = models.BooleanField(default=False, help_text="Answers queries by example.")
+    state = models.CharField(max_length=10, choices=State, default=State.READY)
+    problem = models.CharField(max_length=500, blank=True, default="", help_text="Why it has failed.")
+    becomes_default = models.BooleanField(default=False, help_text="Takes over as default once it is complete.")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -57,14 +65,37 @@ class PendingEmbedding(models.Model):
     item = models.ForeignKey(Item, models.CASCADE, related_name="+", db_index=False)
     encoder = models.CharField(max_length=200)
     job = models.ForeignKey(Job, models.SET_NULL, null=True, related_name="+")
+    tries = models.PositiveSmallIntegerField(default=0, help_text="How often a worker ended while it was at this.")
     reason = models.CharField(max_length=500, blank=True, default="")
 
     class Meta:
         ordering = ["id"]
         constraints = [models.UniqueConstraint(fields=["item", "encoder"], name="pending_once")]
         indexes = [
-            models.Index(fields=["dataset", "item"], name="pending_to_claim", condition=Q(reason="")),
+            # Those that no worker has ended at come first.
+            models.Index(fields=["dataset", "tries", "item"], name="pending_to_claim", condition=Q(reason="")),
+            # The failures of a space, counted and listed.
+            models.Index(fields=["dataset", "encoder"], name="pending_failed", condition=~Q(reason="")),
         ]
 
     def __str__(self) -> str:
         return f"item {self.item_id} for {self.encoder}"
+
+
+class EmbeddingAttempt(models.Model):
+    """What a worker is at. Written outside the transaction of the work, so that it outlives a worker that ends in the
+    middle: then one of these may have ended it (see ``search.attempts``)."""
+
+    token = models.IntegerField(help_text="Number of the advisory lock that the worker holds meanwhile.")
+    dataset_id = models.BigIntegerField(db_index=True)
+    pending_ids = ArrayField(models.BigIntegerField())
+    reason = models.CharField(
+        max_length=500, blank=True, default="", help_text="What it ended with, when it could say."
+    )
+    started_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{len(self.pending_ids)} pending embeddings since {self.started_at}"

@@ -62,6 +62,21 @@ def drop_spaces(dataset: Dataset) -> None:
         space.delete()
 
 
+@transaction.atomic
+def switch_defaults(dataset: Dataset) -> None:
+    """Make the space that was asked to take over the default one, if it is complete."""
+    waiting = EmbeddingSpace.objects.filter(dataset=dataset, becomes_default=True, state=EmbeddingSpace.State.READY)
+    for space in waiting:
+        if not PendingEmbedding.objects.filter(dataset=dataset, encoder=space.encoder, reason="").exists():
+            make_default(space)
+
+
+@transaction.atomic
+def make_default(space: EmbeddingSpace) -> None:
+    EmbeddingSpace.objects.filter(dataset=space.dataset_id, is_default=True).update(is_default=False)
+    EmbeddingSpace.objects.filter(pk=space.pk).update(is_default=True, becomes_default=False)
+
+
 def forget_items(dataset: Dataset, item_ids: list[int]) -> None:
     """Delete the vectors of items that go."""
     with connection.cursor() as cursor:

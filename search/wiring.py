@@ -10,7 +10,7 @@ from datasets import creation, selection, signals
 from datasets.api import extras
 from datasets.models import Dataset, Job
 
-from . import embedding, query, spaces
+from . import pending, query, spaces
 from .api.spaces import spaces_of
 
 
@@ -21,17 +21,17 @@ def make_spaces(sender: Any, *, dataset: Dataset, **kwargs: Any) -> None:
 
 @receiver(signals.items_added)
 def ask_for_vectors(sender: Any, *, dataset: Dataset, job: Job, item_ids: list[int], **kwargs: Any) -> None:
-    embedding.enqueue(dataset, job=job, item_ids=item_ids)
+    pending.enqueue(dataset, job=job, item_ids=item_ids)
 
 
 @receiver(signals.job_resumed)
 def ask_for_missing_vectors(sender: Any, *, dataset: Dataset, job: Job, **kwargs: Any) -> None:
-    embedding.enqueue(dataset, job=job)
+    pending.enqueue(dataset, job=job)
 
 
 @receiver(signals.job_canceled)
 def withdraw_pending(sender: Any, *, job: Job, **kwargs: Any) -> None:
-    embedding.withdraw(job)
+    pending.withdraw(job)
 
 
 @receiver(signals.items_removed)

@@ -28,6 +28,18 @@ class EncoderError(Exception):
     """The encoder could not make a vector of this input."""
 
 
+class EncoderBroken(EncoderError):
+    """The encoder itself is at fault, whatever the input."""
+
+
+class EncoderFault(Exception):
+    """An encoder, and no item, is at fault: it cannot be loaded, or gives nothing that could be stored."""
+
+    def __init__(self, encoder: str, problem: str) -> None:
+        super().__init__(problem)
+        self.encoder = encoder
+
+
 @dataclass(frozen=True)
 class Output:
     """One kind of vector that an encoder makes; a dataset has one space for each."""
@@ -41,11 +53,16 @@ class Encoder(Protocol):
     """The code of an encoder, loaded. Safe to call from several threads."""
 
     spec: EncoderSpec
+    runtime: str  # what runs it, as a person reads it
 
-    def preprocess(self, image: Image.Image) -> Array:
-        """An RGB image as the model's input, ``(3, side, side)``. Runs in the decoder threads."""
+    @property
+    def batch_size(self) -> int:
+        """Images that it encodes at once, in the pipeline."""
 
-    def encode_batch(self, inputs: list[Array]) -> dict[str, Array]:
+    def preprocess(self, image: Image.Image) -> Any:
+        """An RGB image as the network's input, an array of fixed shape. Runs in the decoder threads."""
+
+    def encode_batch(self, inputs: list[Any]) -> dict[str, Array]:
         """``n`` inputs to ``(n, dimension)`` for every output that accepts images, L2-normalised.
 
         Raises ``EncoderError``.

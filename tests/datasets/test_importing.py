@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from datasets import creation, importing, jobs
 from datasets.importing import base, csv_texts, jsonl_texts, sources
 from datasets.models import Dataset, Item, Job, LabelClass
-from search import embedding
+from search import embedding, pending
 from search.models import Embedding, PendingEmbedding
 from tests.fixtures import jpeg, labels_of
 from tests.processes import Worker
@@ -279,7 +279,7 @@ def test_a_killed_worker_loses_and_doubles_nothing(worker: Worker, transactional
             # What the scheduler does every so often, at once.
             Job.objects.filter(pk=job.pk).update(updated_at="2020-01-01T00:00Z")
             jobs.recover()
-            embedding.recover()
+            pending.recover()
         time.sleep(0.1)
         job.refresh_from_db()
     assert kills == 2

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import io
-import itertools
 import threading
 from contextlib import closing
 from typing import Any
 
+import numpy as np
 import psycopg
 import pytest
 from django.db import connection, connections, transaction
 
 from datasets import creation, importing, jobs
 from datasets.models import Dataset, Item, Job
-from search import embedding, encoders
+from search import embedding, encoders, pending
+from search.attempts import Notebook
 from search.encoders.base import EncoderError
-from search.models import Embedding, PendingEmbedding
+from search.models import Embedding, EmbeddingAttempt, EmbeddingSpace, PendingEmbedding
 from tests.fixtures import jpeg, make_user
 
 
@@ -28,7 +29,7 @@ def indexed(dataset: Dataset, by: Any, number: int) -> Job:
     return job
 
 
-def pending(dataset: Dataset, number: int) -> None:
+def pending_rows(dataset: Dataset, number: int) -> None:
     """Items to embed that no running worker is told of: the test alone claims them."""
     items = Item.objects.bulk_create(
         Item(dataset=dataset, key=str(at), external_path="/gone.jpg") for at in range(number)
@@ -58,14 +59,17 @@ def test_a_poisoned_item_is_named_and_the_others_are_done(
 ) -> None:
     job = indexed(dataset, alice, 6)
     encoder = encoders.get(dataset.encoder)
-    poisoned = encoder.preprocess
-    calls = itertools.count()
+    good = encoder.encode_batch
+    poisoned: list[Any] = []
 
-    def preprocess(image: Any) -> Any:
-        result = poisoned(image)
-        return result * float("nan") if next(calls) == 2 else result
+    def encode_batch(inputs: list[Any]) -> Any:
+        poisoned[:] = poisoned or [inputs[2]]
+        return {
+            output: np.where([[one is poisoned[0]] for one in inputs], np.nan, made)
+            for output, made in good(inputs).items()
+        }
 
-    monkeypatch.setattr(encoder, "preprocess", preprocess)
+    monkeypatch.setattr(encoder, "encode_batch", encode_batch)
     embedding.embed_pending(dataset.pk)
     left = PendingEmbedding.objects.get()
     assert "finite" in left.reason
@@ -92,7 +96,7 @@ def test_an_encoder_that_always_fails_leaves_reasons_not_a_loop(
 @pytest.mark.django_db(transaction=True)
 def test_two_workers_never_claim_the_same_item() -> None:
     dataset = creation.create_dataset(name="shared", modality="image", by=make_user("alice"))
-    pending(dataset, 20)
+    pending_rows(dataset, 20)
     claimed: list[set[int]] = []
     both = threading.Barrier(2)
 
@@ -118,7 +122,7 @@ def test_two_workers_never_claim_the_same_item() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_a_claim_whose_connection_is_lost_is_free_again() -> None:
     dataset = creation.create_dataset(name="lost", modality="image", by=make_user("alice"))
-    pending(dataset, 3)
+    pending_rows(dataset, 3)
     found = connection.settings_dict
     with closing(psycopg.connect(host=found["HOST"], user=found["USER"], dbname=found["NAME"])) as lost:
         assert len(lost.execute("SELECT id FROM search_pendingembedding FOR UPDATE SKIP LOCKED").fetchall()) == 3
@@ -137,3 +141,104 @@ def test_a_canceled_job_withdraws_what_nobody_began(dataset: Dataset, alice: Any
     jobs.resume(Job.objects.get(pk=job.pk))
     jobs.run(job.pk)
     assert PendingEmbedding.objects.count() == 4
+
+
+def test_an_encoder_that_fails_for_everything_fails_its_spaces(
+    dataset: Dataset, alice: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = indexed(dataset, alice, 5)
+    good = encoders.get(dataset.encoder).encode_batch
+
+    def flat(inputs: Any) -> Any:
+        return {output: made[:, :7] for output, made in good(inputs).items()}
+
+    monkeypatch.setattr(encoders.get(dataset.encoder), "encode_batch", flat)
+    embedding.embed_pending(dataset.pk)
+    assert {space.state for space in dataset.spaces.all()} == {EmbeddingSpace.State.FAILED}
+    assert ", 7); this space takes (" in dataset.spaces.all()[0].problem
+    assert not PendingEmbedding.objects.exists()
+    assert all(item.state == "ready" for item in dataset.items.all())  # opened all the same: the grid has its pictures
+    job.refresh_from_db()
+    assert job.state == Job.State.SUCCEEDED
+    assert job.errors.get().key == dataset.encoder
+    assert {(phase.name, phase.done, phase.total) for phase in job.phases.all()} >= {
+        ("thumbnails", 5, 5),
+        ("embed", 5, 5),
+    }
+
+
+def test_an_encoder_that_throws_what_it_likes_at_one_item_gives_the_others(
+    dataset: Dataset, alice: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    indexed(dataset, alice, 5)
+    encoder = encoders.get(dataset.encoder)
+    good = encoder.preprocess
+    seen: list[Any] = []
+
+    def preprocess(image: Any) -> Any:
+        seen.append(image)
+        if len(seen) == 3:
+            raise ZeroDivisionError("of somebody's making")
+        return good(image)
+
+    monkeypatch.setattr(encoder, "preprocess", preprocess)
+    embedding.embed_pending(dataset.pk)
+    assert PendingEmbedding.objects.get().reason == "ZeroDivisionError: of somebody's making"
+    assert Embedding.objects.filter(item__dataset=dataset).values("item").distinct().count() == 4
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_ends_its_worker_is_tried_alone_and_then_put_aside() -> None:
+    """A worker that is killed leaves the note of what it was at, and no lock."""
+    dataset = creation.create_dataset(name="deadly", modality="image", by=make_user("alice"))
+    pending_rows(dataset, 6)
+    deadly = PendingEmbedding.objects.order_by("item_id")[2].item_id
+    sizes = []
+    for _ in range(20):
+        pending.set_aside(dataset)
+        with transaction.atomic():
+            rows = embedding._claim(dataset, 100).rows
+        if not rows:
+            break
+        sizes.append(len(rows))
+        if deadly in {row.item_id for row in rows}:
+            EmbeddingAttempt.objects.create(
+                token=len(sizes), dataset_id=dataset.pk, pending_ids=[row.pk for row in rows]
+            )
+        else:
+            PendingEmbedding.objects.filter(pk__in=[row.pk for row in rows]).delete()
+    left = PendingEmbedding.objects.get()
+    assert left.item_id == deadly
+    assert "twice" in left.reason
+    assert sizes == [6, 1, 1, 1, 1, 1, 1, 1]  # all, then each alone, the deadly one twice
+    assert not EmbeddingAttempt.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_a_living_worker_is_at_counts_no_try() -> None:
+    dataset = creation.create_dataset(name="alive", modality="image", by=make_user("alice"))
+    pending_rows(dataset, 3)
+    checked = threading.Event()
+    noted = threading.Event()
+
+    def work() -> None:
+        notebook = Notebook()
+        try:
+            with transaction.atomic():
+                rows = embedding._claim(dataset, 3).rows
+                with notebook.noted(dataset.pk, [row.pk for row in rows]):
+                    noted.set()
+                    checked.wait(10)
+        finally:
+            notebook.close()
+            connections.close_all()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert noted.wait(10)
+    pending.set_aside(dataset)
+    assert EmbeddingAttempt.objects.count() == 1
+    checked.set()
+    thread.join(10)
+    assert not EmbeddingAttempt.objects.exists()
+    assert set(PendingEmbedding.objects.values_list("tries", flat=True)) == {0}
