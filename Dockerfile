@@ -12,11 +12,12 @@ RUN npm run build
 FROM python:3.11-slim AS dependencies
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /venv
-COPY requirements.txt ./
+COPY requirements.txt requirements-nodeps.txt ./
 # PyPI's torch brings some GB for NVIDIA GPUs. For those: --build-arg TORCH_INDEX=https://pypi.org/simple
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN /venv/bin/pip install --index-url "$TORCH_INDEX" "$(grep -o '^torch==[0-9.]*' requirements.txt)" torchvision \
-    && /venv/bin/pip install -r requirements.txt
+    && /venv/bin/pip install -r requirements.txt \
+    && /venv/bin/pip install --no-deps -r requirements-nodeps.txt
 
 FROM python:3.11-slim
 RUN useradd --create-home --uid 10001 kindred && install -d -o kindred /data

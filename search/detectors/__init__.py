@@ -1,0 +1,148 @@
+"""The detectors: one file a family, all listed here, and those of other packages (entry points ``kindred.detectors``).
+
+An entry point names a ``DetectorSpec`` or a function that returns a list of them. Names with a prefix (``yolox:``,
+``transformers:``, ``words:``) need not be listed: their family makes of them what it can.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import threading
+from collections.abc import Callable, Iterator
+from functools import cache
+from importlib.metadata import entry_points
+from typing import cast
+
+import structlog
+
+from datasets.errors import Refused
+
+from . import starter, transformers_boxes, transformers_words, yolox
+from .base import (
+    MOST_PER_IMAGE,
+    SCORE_FLOOR,
+    Detection,
+    Detector,
+    DetectorError,
+    DetectorSpec,
+    DetectorUnavailable,
+    UnknownDetector,
+    WordDetector,
+)
+
+log = structlog.get_logger(__name__)
+
+_OURS = (starter.SPEC,)
+_DEFAULT = starter.SPEC.name
+_FAMILIES: dict[str, Callable[[str], DetectorSpec]] = {
+    yolox.PREFIX: yolox.spec,
+    transformers_boxes.PREFIX: transformers_boxes.spec,
+    transformers_words.PREFIX: transformers_words.spec,
+}
+
+_loading = threading.Lock()
+_loaded: dict[str, Detector | WordDetector] = {}
+
+
+def all_specs() -> list[DetectorSpec]:
+    """Every detector that is known here, ours first. Looks through ``ENCODERS_DIR`` each time; loads nothing."""
+    specs = dict(_registry())
+    for one in yolox.found():
+        specs.setdefault(one.name, one)
+    return list(specs.values())
+
+
+def spec(name: str) -> DetectorSpec:
+    """Raises ``UnknownDetector``, and ``DetectorUnavailable`` for a name with a prefix that cannot be followed."""
+    if name in _registry():
+        return _registry()[name]
+    for prefix, family in _FAMILIES.items():
+        if name.startswith(prefix):
+            return family(name)
+    known = ", ".join(one.name for one in all_specs())
+    prefixes = ", ".join(f"{prefix}…" for prefix in _FAMILIES)
+    raise UnknownDetector(f"There is no detector “{name}”. Use one of: {known}, or a name that begins {prefixes}.")
+
+
+def default() -> str:
+    return _DEFAULT
+
+
+def why_unavailable(name: str) -> str:
+    """A sentence on what is missing, or ``""`` when nothing is known to be. Loads nothing."""
+    try:
+        wanted = spec(name)
+    except DetectorUnavailable as error:
+        return str(error)
+    for module in wanted.requires:
+        if importlib.util.find_spec(module) is None:
+            return f"The package {module} is not installed."
+    return ""
+
+
+def get(name: str) -> Detector:
+    """The loaded detector; the first call in a process loads it.
+
+    Raises ``UnknownDetector``, ``DetectorUnavailable``, and ``Refused`` for one that needs words.
+    """
+    if spec(name).classes is None:
+        raise Refused(f"The detector “{name}” needs words that say what to look for.")
+    return cast(Detector, _get(name))
+
+
+def get_for_words(name: str) -> WordDetector:
+    """As ``get``, for detectors whose ``classes`` is None. Raises ``Refused`` for one that has classes of its own."""
+    if spec(name).classes is not None:
+        raise Refused(
+            f"The detector “{name}” finds its own classes, not words. Use one that begins {transformers_words.PREFIX}…"
+        )
+    return cast(WordDetector, _get(name))
+
+
+def _get(name: str) -> Detector | WordDetector:
+    if name not in _loaded:
+        with _loading:
+            if name not in _loaded:
+                if reason := why_unavailable(name):
+                    raise DetectorUnavailable(f"The detector “{name}” cannot be used here. {reason}")
+                _loaded[name] = spec(name).load()
+    return _loaded[name]
+
+
+@cache
+def _registry() -> dict[str, DetectorSpec]:
+    specs = {one.name: one for one in _OURS}
+    for one in _from_other_packages():
+        specs.setdefault(one.name, one)
+    return specs
+
+
+def _from_other_packages() -> Iterator[DetectorSpec]:
+    for entry_point in entry_points(group="kindred.detectors"):
+        try:
+            found = entry_point.load()
+            specs = [found] if isinstance(found, DetectorSpec) else list(found())
+        except Exception as error:
+            # Somebody else's package must not keep the rest from working.
+            log.error("detector_entry_point_failed", entry_point=entry_point.value, error=str(error))
+            continue
+        yield from specs
+
+
+__all__ = [
+    "MOST_PER_IMAGE",
+    "SCORE_FLOOR",
+    "Detection",
+    "Detector",
+    "DetectorError",
+    "DetectorSpec",
+    "DetectorUnavailable",
+    "UnknownDetector",
+    "WordDetector",
+    "all_specs",
+    "default",
+    "get",
+    "get_for_words",
+    "spec",
+    "why_unavailable",
+]
