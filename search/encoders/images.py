@@ -43,27 +43,25 @@ class ImageInput:
         return self.resize if isinstance(self.resize, int) else max(self.resize)
 
     def __call__(self, image: Image.Image) -> Pixels:
-        """RGB image → ``(height, width, 3)``. Only the part that the crop keeps is resized."""
+        """RGB image → ``(height, width, 3)``. Only the part that the crop keeps is resized.
+
+        Sizes are cut and offsets rounded as torchvision, timm and transformers do it.
+        """
         height, width = self.crop
         if isinstance(self.resize, int):
-            scale_x = scale_y = self.resize / min(image.size)
+            scale = self.resize / min(image.size)
+            new_width, new_height = (max(self.resize, int(side * scale + 1e-6)) for side in image.size)
         else:
-            scale_y, scale_x = self.resize[0] / image.height, self.resize[1] / image.width
-        cut_x, cut_y = width / scale_x, height / scale_y
-        left, top = (image.width - cut_x) / 2, (image.height - cut_y) / 2
-        if left < -1e-6 or top < -1e-6:
-            return self._padded(image, scale_x, scale_y)
-        left, top = max(left, 0.0), max(top, 0.0)
-        box = (left, top, min(left + cut_x, image.width), min(top + cut_y, image.height))
+            new_height, new_width = self.resize
+        left, top = round((new_width - width) / 2), round((new_height - height) / 2)
+        if left < 0 or top < 0:
+            # A crop greater than the image: black around it.
+            resized = image.resize((new_width, new_height), _FILTERS[self.interpolation])
+            return np.asarray(resized.crop((left, top, left + width, top + height)))
+        scale_x, scale_y = image.width / new_width, image.height / new_height
+        box = (left * scale_x, top * scale_y, (left + width) * scale_x, (top + height) * scale_y)
+        box = (box[0], box[1], min(box[2], image.width), min(box[3], image.height))
         return np.asarray(image.resize((width, height), _FILTERS[self.interpolation], box=box))
-
-    def _padded(self, image: Image.Image, scale_x: float, scale_y: float) -> Pixels:
-        """A crop greater than the resized image: black around it, as the reference libraries have it."""
-        size = (round(image.width * scale_x), round(image.height * scale_y))
-        resized = image.resize(size, _FILTERS[self.interpolation])
-        height, width = self.crop
-        left, top = (size[0] - width) // 2, (size[1] - height) // 2
-        return np.asarray(resized.crop((left, top, left + width, top + height)))
 
     def rows(self, number: int) -> tuple[Pixels]:
         """``number`` images of noise, to try a network on."""

@@ -23,10 +23,10 @@ TEMPERATURE = 2.0
 
 
 class Starter:
-    def __init__(self) -> None:
+    def __init__(self, runs_in: str | None = None) -> None:
         self.spec = SPEC
-        self._backbone = efficientnet_lite.Backbone()
-        self._sentences = minilm.Sentences()
+        self._backbone = efficientnet_lite.Backbone(runs_in)
+        self._sentences = minilm.Sentences(runs_in)
         self.runtime = self._backbone.runtime
         self._class_vectors = _class_vectors(self._sentences)
 
