@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,6 +40,7 @@ _LANES = 2
 _SECONDS_PER_CLAIM = 2.0
 _LEAST_CLAIM, _FIRST_CLAIM, _GREATEST_CLAIM = 16, 64, 2048
 _TEXTS_PER_BATCH = 512
+_LOOK_AGAIN_S = 0.2
 # An encoder that fails for this many items, and for each of them alone, is broken; fewer may be bad items.
 _ALL_FAILED = 4
 
@@ -58,10 +59,32 @@ def embed_pending(dataset_id: int) -> int:
         ThreadPoolExecutor(_LANES - 1, thread_name_prefix="lane") as lanes,
     ):
         pending.set_aside(dataset)
+        _open_while_loading(dataset, decoders)
         others = [lanes.submit(_lane_of_its_own, dataset, decoders) for _ in range(_LANES - 1)]
         done = _lane(dataset, decoders) + sum(other.result() for other in others)
     spaces.switch_defaults(dataset)
     return done
+
+
+def _open_while_loading(dataset: Dataset, decoders: ThreadPoolExecutor) -> None:
+    """Loading an encoder takes a minute the first time. Meanwhile the grid gets its pictures: files are opened for their
+    thumbnails and measures, although they will be opened again for their vectors."""
+    ready = EmbeddingSpace.objects.filter(dataset=dataset, state=EmbeddingSpace.State.READY)
+    names = {name for name in ready.values_list("encoder", flat=True) if not encoders.is_loaded(name)}
+    if dataset.modality != Modality.IMAGE or not names:
+        return
+    notebook = Notebook()
+    with ThreadPoolExecutor(1, thread_name_prefix="load") as loader:
+        loading = [loader.submit(encoders.get, name) for name in names]
+        while not all(one.done() for one in loading):
+            with transaction.atomic():
+                claim = _claim_unopened(dataset)
+                if claim.rows:
+                    _work(dataset, claim, {}, decoders, notebook)
+            if not claim.rows:
+                wait(loading, _LOOK_AGAIN_S)
+    # What kept one from loading, the lanes meet again, and tell.
+    notebook.close()
 
 
 def _lane_of_its_own(dataset: Dataset, decoders: ThreadPoolExecutor) -> int:
@@ -99,6 +122,7 @@ class _Claim:
 
     rows: list[PendingEmbedding]
     items: dict[int, Item]
+    only_opens: bool = False
     wanted: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))  # encoder → item ids
     opened: dict[int, Opened] = field(default_factory=dict)
     refused: dict[int, str] = field(default_factory=dict)  # item id → why its content cannot be used
@@ -129,30 +153,34 @@ class Opened:
 
 
 def _embed_claim(dataset: Dataset, size: int, decoders: ThreadPoolExecutor, notebook: Notebook) -> int:
-    job_ids: set[int] = set()
     with transaction.atomic():
         claim = _claim(dataset, size)
         if not claim.rows:
             return 0
-        with notebook.noted(dataset.pk, [row.pk for row in claim.rows]):
-            found = _spaces(dataset)
-            if dataset.modality == Modality.TEXT:
-                _encode_texts(claim, found)
-            else:
-                _encode_images(claim, found, decoders)
-            newly_opened = _store_opened(claim)
-            _refuse(dataset, claim)
-            for space in (space for outputs in found.values() for space in outputs.values()):
-                if made := claim.made.get(space.pk):
-                    vectors.write(space, made.item_ids, np.concatenate(made.batches))
-            _close_rows(claim)
-            for job_id, item_ids in _by_job(claim.rows).items():
-                job_ids.add(job_id)
-                jobs.advance(job_id, "embed", done=len(item_ids))
-                jobs.advance(job_id, "thumbnails", done=len(newly_opened.intersection(item_ids)))
-    for job_id in job_ids:
+        _work(dataset, claim, _spaces(dataset), decoders, notebook)
+    for job_id in {row.job_id for row in claim.rows if row.job_id}:
         jobs.settle(job_id)
     return len(claim.rows)
+
+
+def _work(dataset: Dataset, claim: _Claim, found: Spaces, decoders: ThreadPoolExecutor, notebook: Notebook) -> None:
+    """Open, encode, write, and strike off the rows that need nothing more."""
+    with notebook.noted(dataset.pk, [row.pk for row in claim.rows]):
+        if dataset.modality == Modality.TEXT:
+            _encode_texts(claim, found)
+        else:
+            _encode_images(claim, found, decoders)
+        newly_opened = _store_opened(claim)
+        _refuse(dataset, claim)
+        for space in (space for outputs in found.values() for space in outputs.values()):
+            if made := claim.made.get(space.pk):
+                vectors.write(space, made.item_ids, np.concatenate(made.batches))
+        over = [row for row in claim.rows if not claim.only_opens or row.item_id in claim.refused]
+        _close_rows(claim, over)
+        for job_id, item_ids in _by_job(over).items():
+            jobs.advance(job_id, "embed", done=len(item_ids))
+        for job_id, item_ids in _by_job(claim.rows).items():
+            jobs.advance(job_id, "thumbnails", done=len(newly_opened.intersection(item_ids)))
 
 
 def _claim(dataset: Dataset, size: int) -> _Claim:
@@ -169,6 +197,18 @@ def _claim(dataset: Dataset, size: int) -> _Claim:
         if row.encoder != pending.OPEN_ONLY:
             claim.wanted[row.encoder].append(row.item_id)
     return claim
+
+
+def _claim_unopened(dataset: Dataset) -> _Claim:
+    """Those whose file nobody has opened; their rows stay for the encoders."""
+    waiting = PendingEmbedding.objects.select_for_update(skip_locked=True, of=("self",))
+    rows = list(
+        waiting.filter(dataset=dataset, reason="", tries=0, item__sha256=None)
+        .exclude(encoder=pending.OPEN_ONLY)
+        .order_by("item_id")[:_FIRST_CLAIM]
+    )
+    items = {item.pk: item for item in Item.objects.filter(pk__in={row.item_id for row in rows})}
+    return _Claim(rows, items, only_opens=True)
 
 
 Spaces = dict[str, dict[str, EmbeddingSpace]]  # encoder → output → space
@@ -390,10 +430,10 @@ def _refuse(dataset: Dataset, claim: _Claim) -> None:
     transaction.on_commit(lambda: media.remove_unused(hashes))
 
 
-def _close_rows(claim: _Claim) -> None:
+def _close_rows(claim: _Claim, rows: list[PendingEmbedding]) -> None:
     """Done with: deleted. Without a vector: kept with the reason, and listed in the job."""
     done = []
-    for row in claim.rows:
+    for row in rows:
         reason = claim.failed.get((row.item_id, row.encoder))
         if reason is None:
             done.append(row.pk)

@@ -66,6 +66,10 @@ def get(name: str) -> Encoder:
     return _loaded[name]
 
 
+def is_loaded(name: str) -> bool:
+    return name in _loaded
+
+
 @cache
 def _registry() -> dict[str, EncoderSpec]:
     specs = {one.name: one for one in _OURS}
@@ -95,6 +99,7 @@ __all__ = [
     "all_specs",
     "default_for",
     "get",
+    "is_loaded",
     "spec",
     "why_unavailable",
 ]

@@ -40,9 +40,10 @@ Inputs = npt.NDArray[Any]
 RUNTIMES = ("cuda", "openvino", "torch")
 
 # Batches are tried in these sizes; a greater one must bring this share more items a second to be worth its memory.
-_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_BATCHES = (8, 16, 32, 64, 128, 256)
 _WORTH_IT = 1.05
-_TRIAL_S = 0.15
+_TRIALS = 5
+_LONGEST_TRIAL_S = 1.0
 
 
 class Network(Protocol):
@@ -124,26 +125,26 @@ def best_batch(network: Network, rows: Callable[[int], tuple[Inputs, ...]], *, l
 
     Takes some batches' time; stops at the first size that is hardly better, or for which there is no memory.
     """
-    best, best_rate = 1, 0.0
+    best, best_rate = _BATCHES[0], 0.0
     for size in _BATCHES:
         if size > limit:
             break
         inputs = rows(size)
         try:
             network(*inputs)
-            rates: list[float] = []
-            until = time.perf_counter() + _TRIAL_S
-            while len(rates) < 3 or (time.perf_counter() < until and len(rates) < 20):
+            times: list[float] = []
+            while len(times) < _TRIALS and sum(times) < _LONGEST_TRIAL_S:
                 began = time.perf_counter()
                 network(*inputs)
-                rates.append(size / (time.perf_counter() - began))
+                times.append(time.perf_counter() - began)
         except EncoderError:
             break
-        rate = float(np.median(rates))
-        if rate < best_rate * _WORTH_IT and size > 8:
+        rate = size / min(times)  # the least disturbed one
+        if rate < best_rate * _WORTH_IT:
             break
-        if rate > best_rate:
-            best, best_rate = size, rate
+        best, best_rate = size, rate
+        if min(times) > _LONGEST_TRIAL_S:
+            break
     return best
 
 

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from django.db import connection, connections, transaction
 
-from datasets import creation, importing, jobs
+from datasets import creation, importing, jobs, media
 from datasets.models import Dataset, Item, Job
 from search import embedding, encoders, pending
 from search.attempts import Notebook
@@ -63,7 +63,7 @@ def test_a_poisoned_item_is_named_and_the_others_are_done(
     poisoned: list[Any] = []
 
     def encode_batch(inputs: list[Any]) -> Any:
-        poisoned[:] = poisoned or [inputs[2]]
+        poisoned[:] = poisoned or [inputs[0]]
         return {
             output: np.where([[one is poisoned[0]] for one in inputs], np.nan, made)
             for output, made in good(inputs).items()
@@ -242,3 +242,36 @@ def test_what_a_living_worker_is_at_counts_no_try() -> None:
     thread.join(10)
     assert not EmbeddingAttempt.objects.exists()
     assert set(PendingEmbedding.objects.values_list("tries", flat=True)) == {0}
+
+
+def test_pictures_are_there_before_the_encoder_is(
+    dataset: Dataset, alice: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The encoder is loaded only once all thumbnails are made: the grid does not wait for it."""
+    job = indexed(dataset, alice, 5)
+    ready = encoders.get(dataset.encoder)
+    kept: list[str] = []
+    all_kept = threading.Event()
+    keep = media.keep_thumbnail
+
+    def keep_thumbnail(sha256: str, webp: bytes) -> None:
+        keep(sha256, webp)
+        kept.append(sha256)
+        if len(kept) == 5:
+            all_kept.set()
+
+    def get(name: str) -> Any:
+        assert all_kept.wait(20)
+        return ready
+
+    monkeypatch.setattr(media, "keep_thumbnail", keep_thumbnail)
+    monkeypatch.setattr(encoders, "is_loaded", lambda name: False)
+    monkeypatch.setattr(encoders, "get", get)
+    assert embedding.embed_pending(dataset.pk) == 5
+    assert len(kept) == 5  # made once, though each file was opened twice
+    job.refresh_from_db()
+    assert job.state == Job.State.SUCCEEDED
+    assert {(phase.name, phase.done, phase.total) for phase in job.phases.all()} >= {
+        ("thumbnails", 5, 5),
+        ("embed", 5, 5),
+    }
