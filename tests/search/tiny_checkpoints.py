@@ -12,34 +12,11 @@ from search.encoders import torchvision_operators
 torchvision_operators.make_importable()
 
 import torch  # noqa: E402
-from transformers import (  # noqa: E402
-    BertConfig,
-    BertTokenizer,
-    CLIPTokenizer,
-    DetrConfig,
-    DetrForObjectDetection,
-    DetrImageProcessor,
-    GroundingDinoConfig,
-    GroundingDinoForObjectDetection,
-    GroundingDinoImageProcessor,
-    GroundingDinoProcessor,
-    Owlv2Config,
-    Owlv2ForObjectDetection,
-    Owlv2ImageProcessor,
-    Owlv2Processor,
-    ResNetConfig,
-    RTDetrImageProcessor,
-    RTDetrResNetConfig,
-    RTDetrV2Config,
-    RTDetrV2ForObjectDetection,
-    SwinConfig,
-    ViTConfig,
-    ViTModel,
-    YolosConfig,
-    YolosForObjectDetection,
-    YolosImageProcessor,
-)
+import transformers as typed_transformers  # noqa: E402
 from transformers.convert_slow_tokenizer import bytes_to_unicode  # noqa: E402
+
+# Its types know neither all arguments of its configurations nor their defaults.
+transformers: Any = typed_transformers
 
 _EDGES = {"shortest_edge": 64, "longest_edge": 96}
 _RESNET = {"embedding_size": 8, "hidden_sizes": [8, 8, 16, 16], "depths": [1, 1, 1, 1], "layer_type": "basic"}
@@ -48,7 +25,7 @@ _RESNET = {"embedding_size": 8, "hidden_sizes": [8, 8, 16, 16], "depths": [1, 1,
 def yolos(folder: Path) -> None:
     torch.manual_seed(1)
     names = {0: "cat", 1: "dog", 2: "N/A"}
-    config = YolosConfig(
+    config = transformers.YolosConfig(
         hidden_size=32,
         num_hidden_layers=2,
         num_attention_heads=2,
@@ -58,18 +35,18 @@ def yolos(folder: Path) -> None:
         id2label=names,
         label2id={name: number for number, name in names.items()},
     )
-    YolosForObjectDetection(config).save_pretrained(folder)
-    YolosImageProcessor(size=_EDGES).save_pretrained(folder)
+    transformers.YolosForObjectDetection(config).save_pretrained(folder)
+    transformers.YolosImageProcessor(size=_EDGES).save_pretrained(folder)
 
 
 def detr(folder: Path) -> None:
     torch.manual_seed(1)
     names = {0: "N/A", 1: "person", 2: "dog"}
-    config = DetrConfig(
+    config = transformers.DetrConfig(
         use_timm_backbone=False,
         use_pretrained_backbone=False,
         backbone=None,
-        backbone_config=ResNetConfig(**_RESNET, out_features=["stage4"]),
+        backbone_config=transformers.ResNetConfig(**_RESNET, out_features=["stage4"]),
         d_model=16,
         encoder_layers=1,
         decoder_layers=1,
@@ -81,15 +58,15 @@ def detr(folder: Path) -> None:
         id2label=names,
         label2id={name: number for number, name in names.items()},
     )
-    DetrForObjectDetection(config).save_pretrained(folder)
-    DetrImageProcessor(size=_EDGES).save_pretrained(folder)
+    transformers.DetrForObjectDetection(config).save_pretrained(folder)
+    transformers.DetrImageProcessor(size=_EDGES).save_pretrained(folder)
 
 
 def rt_detr(folder: Path) -> None:
     torch.manual_seed(1)
     names = {0: "cat", 1: "dog"}
-    config = RTDetrV2Config(
-        backbone_config=RTDetrResNetConfig(**_RESNET, out_features=["stage2", "stage3", "stage4"]),
+    config = transformers.RTDetrV2Config(
+        backbone_config=transformers.RTDetrResNetConfig(**_RESNET, out_features=["stage2", "stage3", "stage4"]),
         encoder_hidden_dim=16,
         encoder_in_channels=[8, 16, 16],
         encoder_ffn_dim=16,
@@ -104,8 +81,8 @@ def rt_detr(folder: Path) -> None:
         id2label=names,
         label2id={name: number for number, name in names.items()},
     )
-    RTDetrV2ForObjectDetection(config).save_pretrained(folder)
-    RTDetrImageProcessor(size={"height": 64, "width": 64}).save_pretrained(folder)
+    transformers.RTDetrV2ForObjectDetection(config).save_pretrained(folder)
+    transformers.RTDetrImageProcessor(size={"height": 64, "width": 64}).save_pretrained(folder)
 
 
 def owlv2(folder: Path) -> None:
@@ -116,11 +93,11 @@ def owlv2(folder: Path) -> None:
     words = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
     (folder / "vocab.json").write_text(json.dumps({word: number for number, word in enumerate(words)}))
     (folder / "merges.txt").write_text("#version: 0.2\n")
-    tokenizer = CLIPTokenizer(
+    tokenizer = transformers.CLIPTokenizer(
         str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=16, pad_token="!"
     )
     tower = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    config = Owlv2Config(
+    config = transformers.Owlv2Config(
         text_config={
             **tower,
             "vocab_size": len(words),
@@ -131,8 +108,10 @@ def owlv2(folder: Path) -> None:
         vision_config={**tower, "image_size": 64, "patch_size": 16},
         projection_dim=16,
     )
-    Owlv2ForObjectDetection(config).save_pretrained(folder)
-    Owlv2Processor(Owlv2ImageProcessor(size={"height": 64, "width": 64}), tokenizer).save_pretrained(folder)
+    transformers.Owlv2ForObjectDetection(config).save_pretrained(folder)
+    transformers.Owlv2Processor(
+        transformers.Owlv2ImageProcessor(size={"height": 64, "width": 64}), tokenizer
+    ).save_pretrained(folder)
 
 
 def grounding_dino(folder: Path) -> None:
@@ -140,7 +119,7 @@ def grounding_dino(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", "?", "a", "cat", "dog", "##s", "red", "fire", "engine"]
     (folder / "vocab.txt").write_text("\n".join(words))
-    text = BertConfig(
+    text = transformers.BertConfig(
         vocab_size=len(words),
         hidden_size=16,
         num_hidden_layers=1,
@@ -148,8 +127,8 @@ def grounding_dino(folder: Path) -> None:
         intermediate_size=16,
         max_position_embeddings=64,
     )
-    config = GroundingDinoConfig(
-        backbone_config=SwinConfig(
+    config = transformers.GroundingDinoConfig(
+        backbone_config=transformers.SwinConfig(
             image_size=64,
             patch_size=4,
             embed_dim=8,
@@ -172,15 +151,17 @@ def grounding_dino(folder: Path) -> None:
         d_model=32,
         max_text_len=32,
     )
-    GroundingDinoForObjectDetection(config).save_pretrained(folder)
-    tokenizer = BertTokenizer(str(folder / "vocab.txt"))
-    GroundingDinoProcessor(GroundingDinoImageProcessor(size=_EDGES), tokenizer).save_pretrained(folder)
+    transformers.GroundingDinoForObjectDetection(config).save_pretrained(folder)
+    tokenizer = transformers.BertTokenizer(str(folder / "vocab.txt"))
+    transformers.GroundingDinoProcessor(
+        transformers.GroundingDinoImageProcessor(size=_EDGES), tokenizer
+    ).save_pretrained(folder)
 
 
 def vit(folder: Path) -> None:
     """An encoder: no detector."""
-    config = ViTConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
-    ViTModel(config).save_pretrained(folder)
+    config = transformers.ViTConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
+    transformers.ViTModel(config).save_pretrained(folder)
 
 
 def onnx(path: Path, images: tuple[int, ...], output: tuple[int, ...]) -> None:

