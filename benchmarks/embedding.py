@@ -78,7 +78,7 @@ def of_photos(files: list[bytes], number: int) -> dict[str, float]:
 
     def thumbnail(pixels: Image.Image) -> None:
         small = pixels.copy()
-        small.thumbnail((imaging.THUMBNAIL_SIDE, imaging.THUMBNAIL_SIDE), Image.Resampling.BICUBIC, reducing_gap=None)
+        small.thumbnail((imaging.THUMBNAIL_SIDE, imaging.THUMBNAIL_SIDE), Image.Resampling.BILINEAR, reducing_gap=None)
         small.save(io.BytesIO(), "WEBP", quality=80, method=0)
 
     def decode(content: bytes) -> Image.Image:
@@ -127,8 +127,6 @@ def cpu_seconds(function: Callable[[Any], Any], arguments: Sequence[Any]) -> flo
 
 def embedded(files: list[bytes], number: int) -> tuple[float, float]:
     """Photos per second of the product's own pipeline in this process, and by how much its memory grew meanwhile."""
-    from django.contrib.auth import get_user_model
-
     from datasets import creation
     from datasets.models import Item
     from search import embedding, pending
@@ -139,9 +137,7 @@ def embedded(files: list[bytes], number: int) -> tuple[float, float]:
     for at, content in enumerate(files):
         paths.append(folder / f"{at}.jpg")
         paths[-1].write_bytes(content)
-    dataset = creation.create_dataset(
-        name="benchmark", modality="image", by=get_user_model()._default_manager.earliest("pk")
-    )
+    dataset = creation.create_dataset(name="benchmark", modality="image", by=admin())
     process, rates, memory = psutil.Process(), [], []
     parts = 10
     # The worker must not help: it is told of nothing.
@@ -159,6 +155,12 @@ def embedded(files: list[bytes], number: int) -> tuple[float, float]:
     return statistics.median(rates[1:]), memory[-1] / memory[1]
 
 
+def admin() -> Any:
+    from django.contrib.auth import get_user_model
+
+    return get_user_model()._default_manager.earliest("pk")
+
+
 def of_writing(number: int) -> dict[str, float]:
     from django.db import connection
 
@@ -166,7 +168,7 @@ def of_writing(number: int) -> dict[str, float]:
     from search import vectors
     from search.models import EmbeddingSpace
 
-    dataset = creation.create_dataset(name="rows", modality="image", by=None)
+    dataset = creation.create_dataset(name="rows", modality="image", by=admin())
     space = EmbeddingSpace.objects.filter(dataset=dataset).latest("id")
     made = vectors.normalised(np.random.default_rng(0).standard_normal((1000, space.dimension)).astype(np.float32))
     with connection.cursor() as cursor:

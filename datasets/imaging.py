@@ -80,7 +80,8 @@ def read_image(source: IO[bytes], *, least_side: int = 0, max_pixels: int = MAX_
         raise UnreadableImage(f"it has more than {MAX_BYTES:,} bytes. Make it smaller.")
     content_type, width, height, pixels = _decode(data, max(least_side, THUMBNAIL_SIDE), max_pixels)
     thumbnail = pixels.copy()
-    thumbnail.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BICUBIC, reducing_gap=None)
+    # Bilinear reads half as many pixels as bicubic, and nobody sees it in a picture that is made smaller.
+    thumbnail.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BILINEAR, reducing_gap=None)
     encoded = io.BytesIO()
     thumbnail.save(
         encoded, "WEBP", quality=_THUMBNAIL_QUALITY, method=0
