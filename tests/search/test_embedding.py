@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import random
 import threading
+import time
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +22,7 @@ from search.attempts import Notebook
 from search.encoders.base import EncoderError
 from search.models import Embedding, EmbeddingAttempt, EmbeddingSpace, PendingEmbedding
 from tests.fixtures import jpeg, make_user
+from tests.processes import Worker
 
 
 def indexed(dataset: Dataset, by: Any, number: int) -> Job:
@@ -275,3 +279,33 @@ def test_pictures_are_there_before_the_encoder_is(
         ("thumbnails", 5, 5),
         ("embed", 5, 5),
     }
+
+
+@pytest.mark.slow
+def test_ten_kills_at_random_moments_lose_and_double_nothing(
+    worker: Worker, transactional_db: None, tmp_path: Path
+) -> None:
+    files = [tmp_path / f"{at}.jpg" for at in range(20)]
+    for at, file in enumerate(files):
+        file.write_bytes(jpeg(at, (200, 150)))
+    dataset = creation.create_dataset(name="killed", modality="image", by=make_user("alice"))
+    Item.objects.bulk_create(
+        Item(dataset=dataset, key=f"{at:04}", external_path=str(files[at % len(files)])) for at in range(1500)
+    )
+    pending.enqueue(dataset, job=None)
+    moments = random.Random(10)
+    for _ in range(10):
+        time.sleep(moments.uniform(0.1, 2.0))
+        worker.kill()
+        worker.restart_if_ended()
+        pending.recover()  # what the scheduler does every so often, at once
+    end = time.monotonic() + 120
+    while PendingEmbedding.objects.filter(reason="").exists():
+        assert time.monotonic() < end, PendingEmbedding.objects.count()
+        pending.recover()
+        time.sleep(0.2)
+    assert not PendingEmbedding.objects.exists()  # none was put aside: no item is to blame
+    for space in dataset.spaces.all():
+        ids = list(Embedding.objects.filter(space_id=space.pk).values_list("item_id", flat=True))
+        assert len(ids) == len(set(ids)) == 1500
+    assert not Item.objects.filter(dataset=dataset, sha256=None).exists()
