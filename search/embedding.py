@@ -13,6 +13,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -68,23 +69,29 @@ def embed_pending(dataset_id: int) -> int:
 
 def _open_while_loading(dataset: Dataset, decoders: ThreadPoolExecutor) -> None:
     """Loading an encoder takes a minute the first time. Meanwhile the grid gets its pictures: files are opened for their
-    thumbnails and measures, although they will be opened again for their vectors."""
+    thumbnails and measures, although they will be opened again for their vectors.
+
+    An error while loading (a full disk, say) ends the task before any item is claimed: it is no item's fault, and the task
+    is sent again. That an encoder cannot be had at all, the lanes meet again, and tell.
+    """
     ready = EmbeddingSpace.objects.filter(dataset=dataset, state=EmbeddingSpace.State.READY)
     names = {name for name in ready.values_list("encoder", flat=True) if not encoders.is_loaded(name)}
-    if dataset.modality != Modality.IMAGE or not names:
+    if not names:
         return
-    notebook = Notebook()
-    with ThreadPoolExecutor(1, thread_name_prefix="load") as loader:
+    with ThreadPoolExecutor(1, thread_name_prefix="load") as loader, closing(Notebook()) as notebook:
         loading = [loader.submit(encoders.get, name) for name in names]
         while not all(one.done() for one in loading):
             with transaction.atomic():
                 claim = _claim_unopened(dataset)
                 if claim.rows:
                     _work(dataset, claim, {}, decoders, notebook)
+            for job_id in {row.job_id for row in claim.rows if row.job_id}:
+                jobs.settle(job_id)
             if not claim.rows:
                 wait(loading, _LOOK_AGAIN_S)
-    # What kept one from loading, the lanes meet again, and tell.
-    notebook.close()
+    for one in loading:
+        if not isinstance(one.exception(), EncoderUnavailable | UnknownEncoder):
+            one.result()
 
 
 def _lane_of_its_own(dataset: Dataset, decoders: ThreadPoolExecutor) -> int:
@@ -203,7 +210,7 @@ def _claim_unopened(dataset: Dataset) -> _Claim:
     """Those whose file nobody has opened; their rows stay for the encoders."""
     waiting = PendingEmbedding.objects.select_for_update(skip_locked=True, of=("self",))
     rows = list(
-        waiting.filter(dataset=dataset, reason="", tries=0, item__sha256=None)
+        waiting.filter(dataset=dataset, reason="", tries=0, item__sha256=None, item__text=None)
         .exclude(encoder=pending.OPEN_ONLY)
         .order_by("item_id")[:_FIRST_CLAIM]
     )

@@ -7,7 +7,7 @@ from django.db import connection, transaction
 from datasets.errors import Conflict, Refused
 from datasets.models import Dataset
 
-from . import encoders, vectors
+from . import encoders, pending, vectors
 from .models import EmbeddingSpace, PendingEmbedding
 
 
@@ -75,6 +75,16 @@ def switch_defaults(dataset: Dataset) -> None:
 def make_default(space: EmbeddingSpace) -> None:
     EmbeddingSpace.objects.filter(dataset=space.dataset_id, is_default=True).update(is_default=False)
     EmbeddingSpace.objects.filter(pk=space.pk).update(is_default=True, becomes_default=False)
+
+
+@transaction.atomic
+def try_again(space: EmbeddingSpace) -> int:
+    """Let the encoder of a failed space try once more, and what it could not embed. How many items that are."""
+    EmbeddingSpace.objects.filter(dataset=space.dataset_id, encoder=space.encoder).update(
+        state=EmbeddingSpace.State.READY, problem=""
+    )
+    again = pending.try_again(space.dataset, space.encoder)
+    return again + pending.enqueue(space.dataset, job=None, encoder=space.encoder)
 
 
 def forget_items(dataset: Dataset, item_ids: list[int]) -> None:

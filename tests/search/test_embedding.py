@@ -17,7 +17,7 @@ from django.db import connection, connections, transaction
 
 from datasets import creation, importing, jobs, media
 from datasets.models import Dataset, Item, Job
-from search import embedding, encoders, pending
+from search import embedding, encoders, pending, spaces
 from search.attempts import Notebook
 from search.encoders.base import EncoderError
 from search.models import Embedding, EmbeddingAttempt, EmbeddingSpace, PendingEmbedding
@@ -279,6 +279,37 @@ def test_pictures_are_there_before_the_encoder_is(
         ("thumbnails", 5, 5),
         ("embed", 5, 5),
     }
+
+
+def test_an_error_while_loading_is_no_items_fault(
+    dataset: Dataset, alice: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    indexed(dataset, alice, 3)
+
+    def get(name: str) -> Any:
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(encoders, "is_loaded", lambda name: False)
+        patch.setattr(encoders, "get", get)
+        with pytest.raises(OSError, match="No space left"):
+            embedding.embed_pending(dataset.pk)
+    assert [row.tries for row in PendingEmbedding.objects.all()] == [0, 0, 0]
+    assert not EmbeddingAttempt.objects.filter(dataset_id=dataset.pk).exists()
+    assert embedding.embed_pending(dataset.pk) == 3
+
+
+def test_a_failed_space_can_try_again(dataset: Dataset, alice: Any) -> None:
+    indexed(dataset, alice, 3)
+    pending.give_up(dataset, dataset.encoder, "out of order")
+    embedding.embed_pending(dataset.pk)
+    space = dataset.spaces.all()[0]
+    assert (space.state, space.problem) == (EmbeddingSpace.State.FAILED, "out of order")
+    assert spaces.try_again(space) == 3
+    assert embedding.embed_pending(dataset.pk) == 3
+    space.refresh_from_db()
+    assert (space.state, space.problem) == (EmbeddingSpace.State.READY, "")
+    assert Embedding.objects.filter(space_id=space.pk).count() == 3
 
 
 @pytest.mark.slow
