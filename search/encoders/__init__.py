@@ -8,14 +8,14 @@ from __future__ import annotations
 import importlib.util
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.metadata import entry_points
 
 import structlog
 
 from . import efficientnet_lite, minilm, starter
-from .base import Encoder, EncoderError, EncoderSpec, EncoderUnavailable, Output, UnknownEncoder
+from .base import Encoder, EncoderError, EncoderSpec, EncoderUnavailable, Output, Report, UnknownEncoder
 
 log = structlog.get_logger(__name__)
 
@@ -23,6 +23,8 @@ log = structlog.get_logger(__name__)
 # another process wants the cores too, texts are embedded at 17 a second instead of 220. Alone, this costs nothing.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
+# Prefix of a name → its family. Such names need not be listed: their family makes of them what it can.
+_FAMILIES: dict[str, Callable[[str], EncoderSpec]] = {}
 _OURS = (starter.SPEC, efficientnet_lite.SPEC, minilm.SPEC)
 _DEFAULTS = {"image": starter.SPEC.name, "text": minilm.SPEC.name}
 
@@ -36,11 +38,28 @@ def all_specs() -> list[EncoderSpec]:
 
 
 def spec(name: str) -> EncoderSpec:
-    """Raises ``UnknownEncoder``."""
-    try:
+    """What can be said of the encoder without its weights. Raises ``UnknownEncoder``.
+
+    Its ``outputs`` are empty when only the weights tell them: see ``prepare``.
+    """
+    if name in _registry():
         return _registry()[name]
-    except KeyError:
-        raise UnknownEncoder(f"There is no encoder “{name}”. Use one of: {', '.join(_registry())}.") from None
+    for prefix, family in _FAMILIES.items():
+        if name.startswith(prefix):
+            return family(name)
+    raise UnknownEncoder(f"There is no encoder “{name}”. Use one of: {', '.join(_registry())}.")
+
+
+def prepare(name: str, report: Report = lambda done, total: None) -> EncoderSpec:
+    """Fetch the encoder's weights unless they are here, and check them; its spec, outputs included.
+
+    ``report`` is told how many bytes have come, and may raise to stop it. Takes as long as the network does.
+    Raises ``UnknownEncoder``, ``EncoderUnavailable``.
+    """
+    found = spec(name)
+    if reason := why_unavailable(name):
+        raise EncoderUnavailable(f"The encoder “{name}” cannot be used here. {reason}")
+    return found.prepare(report) if found.prepare else found
 
 
 def default_for(modality: str) -> str:
@@ -100,6 +119,7 @@ __all__ = [
     "default_for",
     "get",
     "is_loaded",
+    "prepare",
     "spec",
     "why_unavailable",
 ]

@@ -14,6 +14,7 @@ from datasets.errors import Refused
 
 Array = npt.NDArray[np.float32]
 Accepts = Literal["image", "text"]
+Report = Callable[[int, int], None]  # bytes that have come, of how many
 
 
 class EncoderUnavailable(Refused):
@@ -89,6 +90,9 @@ class EncoderSpec:
     load: Callable[[], Encoder]
     image_side: int = 0  # least side in pixels that ``preprocess`` wants; 0 for texts only
     requires: tuple[str, ...] = ()  # modules that must be importable
+    # Fetches what is not here yet and finds out what the weights alone tell: ``outputs`` is empty until then. None for an
+    # encoder that is here as soon as its packages are.
+    prepare: Callable[[Report], EncoderSpec] | None = None
 
 
 def unit(vectors: Any, *, who: str) -> Array:
