@@ -6,6 +6,7 @@ Whatever its origin, a model is then read from a folder, without a network.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import threading
@@ -94,25 +95,37 @@ def is_read(name: str) -> bool:
 
 
 def local(checkpoint: Checkpoint) -> Path | None:
-    """The folder with all files of the model, if they are on this machine already. Asks no network."""
-    if checkpoint.path:
-        return checkpoint.path
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    """The folder with the files of the model, if they are on this machine already. Asks no network."""
+    return checkpoint.path or _fetched(checkpoint) or _cached_by_others(checkpoint)
 
-    try:
-        path = Path(snapshot_download(checkpoint.said, local_files_only=True))
-    except (LocalEntryNotFoundError, OSError, ValueError):
+
+def _fetched(checkpoint: Checkpoint) -> Path | None:
+    """The folder that ``fetch`` has filled, if nobody has emptied the cache since."""
+    note = _note(checkpoint)
+    if not note.is_file():
         return None
-    return path if _is_complete(path) else None
+    said = json.loads(note.read_text())
+    folder = Path(said["folder"])
+    return folder if all((folder / name).is_file() for name in said["files"]) else None
 
 
-def _is_complete(path: Path) -> bool:
-    """A download that was cut off leaves the small files and no weights, or not all parts of them."""
-    names = [str(file.relative_to(path)) for file in path.rglob("*") if file.is_file()]
+def _note(checkpoint: Checkpoint) -> Path:
+    return Path(settings.DATA_DIR) / "models" / "fetched" / f"{checkpoint.said.replace('/', '--')}.json"
+
+
+def _cached_by_others(checkpoint: Checkpoint) -> Path | None:
+    """The folder that another program has filled, as far as can be told without the hub."""
+    from huggingface_hub import try_to_load_from_cache
+
+    config = try_to_load_from_cache(checkpoint.said, "config.json")
+    if not isinstance(config, str):
+        return None
+    folder = Path(config).parent
+    names = [str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()]
+    # A download that was cut off leaves the small files and no weights, or not all parts of them.
     parts = {int(match.group(1)) for name in names if (match := re.search(r"-of-(\d+)\.", name))}
-    weights = [name for name in names if _WEIGHTS.fullmatch(name)]
-    return bool(weights) and (not parts or len(weights) >= max(parts))
+    found = [name for name in names if is_weights(name)]
+    return folder if found and (not parts or len(found) >= max(parts)) else None
 
 
 def fetch(checkpoint: Checkpoint, report: Report = lambda done, total: None) -> Path:
@@ -121,11 +134,17 @@ def fetch(checkpoint: Checkpoint, report: Report = lambda done, total: None) -> 
 
     Raises ``WeightsUnavailable``.
     """
-    if path := local(checkpoint):
+    if path := checkpoint.path or _fetched(checkpoint):
         return path
     from huggingface_hub import hf_hub_download
 
-    repository = _repository(checkpoint)
+    try:
+        repository = _repository(checkpoint)
+    except WeightsUnavailable:
+        # What another program has left is not asked for first: it may have taken a part of the files only.
+        if path := _cached_by_others(checkpoint):
+            return path
+        raise
     wanted = _wanted(repository.siblings)
     total = sum(size for _, size in wanted)
     _check_room(checkpoint, total)
@@ -140,10 +159,12 @@ def fetch(checkpoint: Checkpoint, report: Report = lambda done, total: None) -> 
                 raise progress.stopped from None
             raise _unavailable(checkpoint, error) from error
         progress.over(size)
-    for _ in Path(wanted[-1][0]).parts:
-        path = path.parent
+    filled = path.parents[len(Path(wanted[-1][0]).parts) - 1]
+    note = _note(checkpoint)
+    note.parent.mkdir(parents=True, exist_ok=True)
+    note.write_text(json.dumps({"folder": str(filled), "files": [name for name, _ in wanted]}))
     log.info("weights_fetched", model=checkpoint.said, bytes=total)
-    return path
+    return filled
 
 
 def download_size(checkpoint: Checkpoint) -> int:
