@@ -19,7 +19,7 @@ import structlog
 from datasets.errors import Refused
 from search.weights import Report, WeightsUnavailable
 
-from . import starter, transformers_boxes, transformers_words, yolox
+from . import catalogue, starter, transformers_boxes, transformers_words, yolox
 from .base import (
     MOST_PER_IMAGE,
     SCORE_FLOOR,
@@ -48,7 +48,7 @@ _loaded: dict[str, Detector | WordDetector] = {}
 
 def all_specs() -> list[DetectorSpec]:
     """Every detector that is known here, ours first. Looks through ``ENCODERS_DIR`` each time; loads nothing."""
-    specs = dict(_registry())
+    specs = _known()
     for one in yolox.found():
         specs.setdefault(one.name, one)
     return list(specs.values())
@@ -56,8 +56,8 @@ def all_specs() -> list[DetectorSpec]:
 
 def spec(name: str) -> DetectorSpec:
     """Raises ``UnknownDetector``, and ``DetectorUnavailable`` for a name with a prefix that cannot be followed."""
-    if name in _registry():
-        return _registry()[name]
+    if found := _known().get(name):
+        return found
     for prefix, family in _FAMILIES.items():
         if name.startswith(prefix):
             with _told():
@@ -129,6 +129,12 @@ def _told() -> Iterator[None]:
         yield
     except WeightsUnavailable as error:
         raise DetectorUnavailable(str(error)) from error
+
+
+def _known() -> dict[str, DetectorSpec]:
+    """Those that need not lie in ``ENCODERS_DIR``; where a proposed one is, is looked up each time."""
+    proposed = {one.name: one for one in catalogue.specs()}
+    return {**_registry(), **proposed, **_registry()}
 
 
 @cache

@@ -100,4 +100,5 @@ def spec(name: str) -> DetectorSpec:
         image_side=800,
         requires=("torch", "transformers"),
         fetch=partial(weights.fetch, checkpoint),
+        is_here=lambda: weights.local(checkpoint) is not None,
     )

@@ -124,4 +124,5 @@ def spec(name: str) -> DetectorSpec:
         image_side=960,
         requires=("torch", "transformers"),
         fetch=partial(weights.fetch, checkpoint),
+        is_here=lambda: weights.local(checkpoint) is not None,
     )

@@ -19,6 +19,7 @@ from search.weights import WeightsUnavailable
 
 from . import (
     anything,
+    catalogue,
     efficientnet_lite,
     minilm,
     own,
@@ -54,8 +55,8 @@ _loaded: dict[str, Encoder] = {}
 
 def all_specs() -> list[EncoderSpec]:
     """Every encoder that is known here, ours first. Looks through ``ENCODERS_DIR`` each time; loads nothing."""
-    specs = dict(_registry())
-    for one in own.found():
+    specs = _known()
+    for one in (*own.found(), *anything.found()):
         specs.setdefault(one.name, one)
     return list(specs.values())
 
@@ -65,8 +66,8 @@ def spec(name: str) -> EncoderSpec:
 
     Its ``outputs`` are empty when only the weights tell them: see ``prepare``.
     """
-    if name in _registry():
-        return _registry()[name]
+    if found := _known().get(name):
+        return found
     try:
         for prefix, family in _FAMILIES.items():
             if name.startswith(prefix):
@@ -126,6 +127,12 @@ def get(name: str) -> Encoder:
 
 def is_loaded(name: str) -> bool:
     return name in _loaded
+
+
+def _known() -> dict[str, EncoderSpec]:
+    """Those that need not lie in ``ENCODERS_DIR``; where a proposed one is, is looked up each time."""
+    proposed = {one.name: one for one in catalogue.specs()}
+    return {**_registry(), **proposed, **_registry()}
 
 
 @cache

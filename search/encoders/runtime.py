@@ -28,6 +28,7 @@ import numpy.typing as npt
 import structlog
 from django.conf import settings
 
+from . import torchvision_operators
 from .base import EncoderError, EncoderUnavailable
 
 if TYPE_CHECKING:
@@ -140,6 +141,55 @@ def best_batch(network: Network, rows: Callable[[int], tuple[Inputs, ...]], *, l
         if min(times) > _LONGEST_TRIAL_S:
             break
     return best
+
+
+# How fast this machine is ---------------------------------------------------------------------------------------------
+
+_SPEED = "speed.json"
+# ViT-B/16 at 224 pixels.
+_TOKENS, _WIDTH, _HEADS, _LAYERS = 197, 768, 12, 12
+
+
+def transformer_rate() -> float | None:
+    """Images a second that ViT-B/16 at 224 pixels takes here, about; None until ``measure_speed`` has been called."""
+    path = models_folder() / _SPEED
+    return float(json.loads(path.read_text())["rate"]) if path.exists() else None
+
+
+def measure_speed() -> float:
+    """Measure it, unless that has been done: on one layer, for a second or two."""
+    path = models_folder() / _SPEED
+    with only_one(path):
+        if not path.exists():
+            path.write_text(json.dumps({"rate": _measured(), "runtime": preferred(), "cores": cores()}))
+    return transformer_rate() or 0.0
+
+
+def _measured() -> float:
+    def rows(number: int) -> tuple[Inputs, ...]:
+        return (np.random.default_rng(0).standard_normal((number, _TOKENS, _WIDTH), dtype=np.float32),)
+
+    def build() -> torch.nn.Module:
+        torchvision_operators.make_importable()
+        from timm.models.vision_transformer import Block
+
+        return Block(_WIDTH, _HEADS)
+
+    def example() -> tuple[torch.Tensor, ...]:
+        import torch
+
+        return (torch.from_numpy(rows(2)[0]),)
+
+    network = load(Graph("speed", versions("torch", "timm"), build, example))
+    size = 64 if preferred() == "cuda" else 8
+    inputs = rows(size)
+    network(*inputs)
+    times: list[float] = []
+    while len(times) < _TRIALS or sum(times) < _LONGEST_TRIAL_S:
+        began = time.perf_counter()
+        network(*inputs)
+        times.append(time.perf_counter() - began)
+    return size / (min(times) * _LAYERS)
 
 
 # Kept on disk --------------------------------------------------------------------------------------------------------

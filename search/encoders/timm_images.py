@@ -138,5 +138,6 @@ def spec(name: str) -> EncoderSpec:
         source=f"timm: {said}",
         load=partial(TimmImages, name),
         prepare=partial(_prepare, name),
+        is_here=lambda: weights.local(_checkpoint(said)) is not None,
         requires=("torch", "timm"),
     )

@@ -97,5 +97,6 @@ def spec(name: str) -> EncoderSpec:
         source=str(checkpoint),
         load=partial(TransformersImages, name),
         prepare=partial(checkpoints.prepare, checkpoint, lambda: _completed(name, _described(name))),
+        is_here=lambda: weights.local(checkpoint) is not None,
         requires=("torch", "transformers"),
     )
