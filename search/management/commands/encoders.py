@@ -2,27 +2,52 @@
 
 from __future__ import annotations
 
+import sys
+from argparse import SUPPRESS
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from search import detectors, encoders, offers
+from datasets.errors import Refused
+from datasets.models import Dataset
+from search import comparison, detectors, encoders, offers
+from search.comparison import Measured
 from search.detectors import DetectorUnavailable, UnknownDetector
 from search.encoders import EncoderUnavailable, UnknownEncoder, runtime
 from search.offers import Offer
 
+_COLUMNS: tuple[tuple[str, int, Callable[[Measured], str]], ...] = (
+    ("encoder / space", 44, lambda one: f"{one.encoder} / {one.output}"),
+    ("k-NN accuracy", 15, lambda one: "-" if one.knn_accuracy is None else f"{one.knn_accuracy:.3f}"),
+    ("separation", 12, lambda one: "-" if one.separation is None else f"{one.separation:.3f}"),
+    ("items/s", 10, lambda one: f"{one.per_second:,.0f}"),
+    ("hours", 8, lambda one: f"{one.hours:.2f}"),
+    ("memory", 10, lambda one: f"{one.memory_bytes / 1e6:,.0f} MB"),
+    ("vectors", 10, lambda one: f"{one.disk_bytes / 1e6:,.1f} MB"),
+    ("licence", 16, lambda one: one.license),
+)
+
 
 class Command(BaseCommand):
-    help = "List the encoders and detectors, or fetch one."
+    help = "List the encoders and detectors, fetch one, or compare some on a dataset."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "--fetch", metavar="NAME", help="fetch the weights of an encoder or detector, and check them"
-        )
+        parser.add_argument("--fetch", metavar="NAME", help="fetch the weights of one, and check them")
+        parser.add_argument("--compare", metavar="NAME", nargs="+", help="compare these on a sample of --dataset")
+        parser.add_argument("--dataset", type=int, metavar="ID", help="whose items to compare them on")
+        parser.add_argument("--sample", type=int, default=comparison.SAMPLE, help="of so many items (%(default)s)")
+        parser.add_argument("--embed-sample", metavar="FOLDER", help=SUPPRESS)  # a process of --compare
 
     def handle(self, *arguments: Any, **options: Any) -> None:
+        if options["embed_sample"]:
+            sys.exit(comparison.embed_sample(Path(options["embed_sample"])))
         if options["fetch"]:
             self._fetch(options["fetch"])
+            return
+        if options["compare"]:
+            self._compare(options["dataset"], options["compare"], options["sample"])
             return
         runtime.measure_speed()
         self.stdout.write("ENCODERS")
@@ -46,6 +71,28 @@ class Command(BaseCommand):
         mark = " [recommended]" if offer.is_recommended else ""
         rate = f"; about {offer.per_second:,.0f} a second here" if offer.per_second else ""
         self.stdout.write(f"  {name}{mark}\n    {said}{rate}\n    {state}")
+
+    def _compare(self, dataset_id: int | None, names: list[str], sample: int) -> None:
+        dataset = Dataset.objects.filter(pk=dataset_id or 0, deleted_at=None).first()
+        if dataset is None:
+            known = ", ".join(f"{one.pk} ({one.name})" for one in Dataset.objects.filter(deleted_at=None)[:20])
+            raise CommandError(
+                f"Name a dataset to compare them on: --dataset with one of {known or 'none: import one'}."
+            )
+        try:
+            result = comparison.compare(dataset, names, sample=sample)
+        except Refused as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(
+            f"{result.sampled} of {result.items:,} items of “{dataset.name}”, {result.labeled} of them labelled"
+        )
+        self.stdout.write("".join(f"{title:>{width}}" for title, width, _ in _COLUMNS))
+        for one in result.measured:
+            self.stdout.write("".join(f"{say(one):>{width}}" for _, width, say in _COLUMNS))
+        for pair in result.overlap:
+            self.stdout.write(f"  {pair['one']} and {pair['other']} share {pair['share']:.0%} of the ten nearest")
+        for problem in result.problems:
+            self.stdout.write(self.style.ERROR(f"  {problem['encoder']}: {problem['reason']}"))
 
     def _fetch(self, name: str) -> None:
         def report(done: int, total: int) -> None:
