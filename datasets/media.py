@@ -89,18 +89,31 @@ def open_stored(file: str) -> File[bytes]:
     return default_storage.open(file, "rb")
 
 
-def keep_thumbnail(sha256: str, webp: bytes) -> None:
+def keep_thumbnail(sha256: str, jpeg: bytes) -> None:
     name = thumbnail_name(sha256)
     if default_storage.exists(name):
         return
     folder = Path(settings.DATA_DIR) / "tmp"
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=folder, delete=False) as temporary:
-        temporary.write(webp)
+        temporary.write(jpeg)
     _move_in(Path(temporary.name), name)
 
 
+def open_thumbnail(sha256: str) -> tuple[File[bytes], str]:
+    """The small picture of this content, and its type. Raises ``OSError`` when there is none."""
+    try:
+        return open_stored(thumbnail_name(sha256)), "image/jpeg"
+    except FileNotFoundError:
+        return open_stored(_former_thumbnail_name(sha256)), "image/webp"
+
+
 def thumbnail_name(sha256: str) -> str:
+    return _name("thumbnails", sha256) + ".jpg"
+
+
+def _former_thumbnail_name(sha256: str) -> str:
+    # As they were made before November 2026.
     return _name("thumbnails", sha256) + ".webp"
 
 
@@ -117,6 +130,7 @@ def remove_unused(hashes: Iterable[str]) -> int:
         if not in_use:
             default_storage.delete(file)
             default_storage.delete(thumbnail_name(sha256))
+            default_storage.delete(_former_thumbnail_name(sha256))
             removed += 1
     return removed
 

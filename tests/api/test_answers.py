@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from datasets import labelling, selection
-from datasets.models import Dataset, Operation
+from datasets import labelling, media, selection
+from datasets.models import Dataset, Item, Operation
 from tests.fixtures import add_class, add_items
 
 
@@ -214,3 +215,18 @@ def test_the_list_of_datasets_takes_few_queries(
     assert found["item_count"] == 5
     assert found["role"] == "manager"
     assert {space["output"] for space in found["spaces"]} == {"visual", "language"}
+
+
+def test_a_thumbnail_is_a_jpeg_and_an_older_one_is_still_there(client: Any, dataset: Dataset) -> None:
+    one, other, none = add_items(dataset, 3)
+    Item.objects.filter(pk=one.pk).update(sha256="a" * 64)
+    Item.objects.filter(pk=other.pk).update(sha256="b" * 64)
+    Item.objects.filter(pk=none.pk).update(sha256="c" * 64)
+    media.keep_thumbnail("a" * 64, b"jpeg")
+    former = Path(media.default_storage.path(media.thumbnail_name("b" * 64))).with_suffix(".webp")
+    former.parent.mkdir(parents=True, exist_ok=True)
+    former.write_bytes(b"webp")
+    for item, content_type, content in ((one, "image/jpeg", b"jpeg"), (other, "image/webp", b"webp")):
+        response = client.get(f"/api/v1/items/{item.pk}/thumbnail/")
+        assert (response["Content-Type"], response.getvalue()) == (content_type, content)
+    assert client.get(f"/api/v1/items/{none.pk}/thumbnail/").status_code == 404

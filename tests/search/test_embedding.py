@@ -258,8 +258,8 @@ def test_pictures_are_there_before_the_encoder_is(
     all_kept = threading.Event()
     keep = media.keep_thumbnail
 
-    def keep_thumbnail(sha256: str, webp: bytes) -> None:
-        keep(sha256, webp)
+    def keep_thumbnail(sha256: str, jpeg: bytes) -> None:
+        keep(sha256, jpeg)
         kept.append(sha256)
         if len(kept) == 5:
             all_kept.set()

@@ -113,9 +113,9 @@ class ImageView(APIView):
 
 
 class ThumbnailView(APIView):
-    """A small WebP of an image item."""
+    """A small JPEG of an image item, its longer side 384 pixels."""
 
-    @extend_schema(responses={(200, "image/webp"): OpenApiTypes.BINARY})
+    @extend_schema(responses={(200, "image/jpeg"): OpenApiTypes.BINARY})
     def get(self, request: Request, pk: int) -> HttpResponseBase:
         item = object_for(request.user, Item.objects.only("key", "sha256", "problem", "dataset"), pk)
         if item.sha256 is None:
@@ -123,10 +123,10 @@ class ThumbnailView(APIView):
         if (not_modified := _not_modified(request, item.sha256)) is not None:
             return not_modified
         try:
-            stream = media.open_stored(media.thumbnail_name(item.sha256))
+            stream, content_type = media.open_thumbnail(item.sha256)
         except OSError as error:
             raise Missing(f"{item.key}: it has no thumbnail.") from error
-        return _picture(stream, "image/webp", item.sha256)
+        return _picture(stream, content_type, item.sha256)
 
 
 def _not_modified(request: Request, sha256: str) -> HttpResponse | None:

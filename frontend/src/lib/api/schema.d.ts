@@ -502,7 +502,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** @description A small WebP of an image item. */
+        /** @description A small JPEG of an image item, its longer side 384 pixels. */
         get: operations["items_thumbnail_retrieve"];
         put?: never;
         post?: never;
@@ -2248,7 +2248,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "image/webp": string;
+                    "image/jpeg": string;
                 };
             };
         };
