@@ -37,10 +37,10 @@ FILTER_PARAMETERS = [
 ]
 
 
-def raw_filter(request: Request) -> dict[str, Any]:
-    """What of the query string is a filter, several values of one name as a list."""
+def raw_filter(request: Request, *others: str) -> dict[str, Any]:
+    """What of the query string is a filter (``others`` are not), several values of one name as a list."""
     raw: dict[str, Any] = {}
     for key, values in request.query_params.lists():
-        if key not in _OTHER:
+        if key not in _OTHER and key not in others:
             raw[key] = values if len(values) > 1 else values[0]
     return raw

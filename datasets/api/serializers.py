@@ -16,6 +16,8 @@ User = get_user_model()
 
 # Named sets of choices, for the schema's enums.
 ROLE_NAMES = [(role.label, role.label) for role in Role]
+# What a job tells of its result.
+_RESULTS = ("added", "already_in", "written", "unchanged", "refused", "missing")
 ITEM_STATES = ["pending", "ready", "unreadable"]
 
 
@@ -254,7 +256,7 @@ class JobSerializer(serializers.ModelSerializer[Job]):
 
     @extend_schema_field({"type": "object", "additionalProperties": {"type": "integer"}})
     def get_result(self, job: Job) -> Any:
-        return {name: job.result[name] for name in ("added", "already_in") if name in job.result}
+        return {name: job.result[name] for name in _RESULTS if name in job.result}
 
 
 class JobStartedSerializer(serializers.Serializer[Any]):
