@@ -163,12 +163,13 @@ def _find_items(job: Job, file: VectorFile) -> _Ids:
 
 
 def _known(dataset: Dataset, names: Iterable[Name], by: By) -> dict[Name, int]:
-    items = Item.objects.filter(dataset=dataset)
     if by == "key":
         keys = [name for name in names if isinstance(name, str) and "\x00" not in name]
-        return dict(items.filter(key__in=keys).values_list("key", "pk"))
+        return dict(Item.objects.filter(dataset=dataset, key__in=keys).values_list("key", "pk"))
     wanted = [name for name in names if isinstance(name, int) and 0 < name < 2**63]
-    return {pk: pk for pk in items.filter(pk__in=wanted).values_list("pk", flat=True)}
+    # Not by dataset too: without statistics, after a large import, the planner would then read the whole dataset.
+    found = Item.objects.filter(pk__in=wanted).values_list("pk", "dataset")
+    return {pk: pk for pk, dataset_id in found if dataset_id == dataset.pk}
 
 
 def _no_item(dataset: Dataset, row: int, name: Name, by: By) -> tuple[str, str]:
@@ -226,7 +227,7 @@ def _write(job: Job, space: EmbeddingSpace, batch: Batch, item_ids: _Ids, by: By
         # In this order, which is the embedding workers' too: what waits for the encoder, items, vectors. A worker that is
         # at one of them ends first, so that what was sent replaces what it makes.
         _lock_pending(space, wanted)
-        there = _lock_items(job.dataset, wanted)
+        there = _lock_items(wanted)
         is_there = is_meant & np.isin(item_ids, there)
         problems |= dict.fromkeys(np.flatnonzero(is_meant & ~is_there).tolist(), "its item has been deleted.")
         written = vectors.write(space, item_ids[is_there].tolist(), units[is_there])
@@ -278,13 +279,10 @@ def _lock_pending(space: EmbeddingSpace, item_ids: list[int]) -> None:
         )
 
 
-def _lock_items(dataset: Dataset, item_ids: list[int]) -> list[int]:
+def _lock_items(item_ids: list[int]) -> list[int]:
     """Those that are still there; they stay until the vectors are in."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT id FROM datasets_item WHERE id = ANY(%s) AND dataset_id = %s ORDER BY id FOR KEY SHARE",
-            [item_ids, dataset.pk],
-        )
+        cursor.execute("SELECT id FROM datasets_item WHERE id = ANY(%s) ORDER BY id FOR KEY SHARE", [item_ids])
         return [pk for (pk,) in cursor.fetchall()]
 
 
