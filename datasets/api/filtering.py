@@ -18,6 +18,8 @@ _DESCRIPTIONS = {
     "not_label": "Class name or id that the item must not have.",
     "unlabeled": "true: without any label; false: with one.",
     "status": "todo, done or excluded.",
+    "duplicates": "any: content that occurs more than once in the dataset (texts by their normalised form, images by their "
+    "file); extra: all of these but the first.",
     "aspect": "Width over height: >1 is landscape format.",
     "brightness": "0..1, as >0.3, <=0.5 or 0.2..0.6.",
     "sharpness": "0..1, as >0.3, <=0.5 or 0.2..0.6.",

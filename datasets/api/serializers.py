@@ -396,6 +396,11 @@ class MeasureHistogramSerializer(serializers.Serializer[Any]):
         return {"from": serializers.FloatField(), "to": serializers.FloatField(), **super().get_fields()}
 
 
+class DuplicateCountsSerializer(serializers.Serializer[Any]):
+    any = serializers.IntegerField(help_text="All of them.")
+    extra = serializers.IntegerField(help_text="All but the first of each content.")
+
+
 class StatisticsSerializer(serializers.Serializer[Any]):
     total = serializers.IntegerField(help_text="Items under the filter.")
     all = serializers.IntegerField(help_text="Items of the dataset.")
@@ -404,6 +409,7 @@ class StatisticsSerializer(serializers.Serializer[Any]):
     status = serializers.DictField(child=serializers.IntegerField())
     split = serializers.DictField(child=serializers.IntegerField())
     tags = serializers.DictField(child=serializers.IntegerField())
+    duplicates = DuplicateCountsSerializer(help_text="Items whose content occurs more than once in the dataset.")
     source = serializers.DictField(child=serializers.IntegerField())
     annotator = serializers.DictField(child=serializers.IntegerField())
     day = serializers.DictField(child=serializers.IntegerField())

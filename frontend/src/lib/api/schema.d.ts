@@ -759,6 +759,12 @@ export interface components {
              */
             next: string | null;
         };
+        DuplicateCounts: {
+            /** @description All of them. */
+            any: number;
+            /** @description All but the first of each content. */
+            extra: number;
+        };
         Encoder: {
             name: string;
             title: string;
@@ -1196,6 +1202,8 @@ export interface components {
             tags: {
                 [key: string]: number;
             };
+            /** @description Items whose content occurs more than once in the dataset. */
+            duplicates: components["schemas"]["DuplicateCounts"];
             source: {
                 [key: string]: number;
             };
@@ -1705,6 +1713,8 @@ export interface operations {
                 contrast?: string;
                 /** @description ISO 8601 date or time. */
                 created_after?: string;
+                /** @description any: content that occurs more than once in the dataset (texts by their normalised form, images by their file); extra: all of these but the first. */
+                duplicates?: string;
                 format?: "csv" | "jsonl";
                 height?: string;
                 include_excluded?: boolean;
@@ -1769,6 +1779,8 @@ export interface operations {
                 contrast?: string;
                 /** @description ISO 8601 date or time. */
                 created_after?: string;
+                /** @description any: content that occurs more than once in the dataset (texts by their normalised form, images by their file); extra: all of these but the first. */
+                duplicates?: string;
                 height?: string;
                 key_contains?: string;
                 /** @description Class name or id; repeat it for any of several. `unlabeled` means items without a label. */
@@ -1860,6 +1872,8 @@ export interface operations {
                 created_after?: string;
                 /** @description Where a page begins: part of the `next` of the one before. */
                 cursor?: string;
+                /** @description any: content that occurs more than once in the dataset (texts by their normalised form, images by their file); extra: all of these but the first. */
+                duplicates?: string;
                 height?: string;
                 /** @description Comma-separated: these items, in this order. */
                 ids?: string;
@@ -2129,6 +2143,8 @@ export interface operations {
                 contrast?: string;
                 /** @description ISO 8601 date or time. */
                 created_after?: string;
+                /** @description any: content that occurs more than once in the dataset (texts by their normalised form, images by their file); extra: all of these but the first. */
+                duplicates?: string;
                 height?: string;
                 key_contains?: string;
                 /** @description Class name or id; repeat it for any of several. `unlabeled` means items without a label. */
@@ -2553,6 +2569,8 @@ export interface operations {
                 contrast?: string;
                 /** @description ISO 8601 date or time. */
                 created_after?: string;
+                /** @description any: content that occurs more than once in the dataset (texts by their normalised form, images by their file); extra: all of these but the first. */
+                duplicates?: string;
                 height?: string;
                 include_excluded?: boolean;
                 key_contains?: string;
