@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from ..filters import FILTER_KEYS
 
 # Parameters of the same addresses that are no filter.
-_OTHER = {"limit", "cursor", "order", "ids", "format", "include_excluded"}
+_OTHER = {"limit", "cursor", "order", "ids", "max_text", "format", "include_excluded"}
 
 _DESCRIPTIONS = {
     "label": "Class name or id; repeat it for any of several. `unlabeled` means items without a label.",

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from datasets import labelling, selection
-from datasets.models import Dataset, Operation
+from datasets.models import Dataset, Item, Operation
 from tests.fixtures import add_class, add_items
 
 
@@ -214,3 +214,13 @@ def test_the_list_of_datasets_takes_few_queries(
     assert found["item_count"] == 5
     assert found["role"] == "manager"
     assert {space["output"] for space in found["spaces"]} == {"visual", "language"}
+
+
+def test_long_texts_can_be_cut_in_lists(client: Any, multi: Dataset) -> None:
+    item = add_items(multi, 1)[0]
+    Item.objects.filter(pk=item.pk).update(text="größe " * 1000)
+    for query in (f"items/?ids={item.pk}&max_text=5", "items/?max_text=5"):
+        assert client.get(address(multi, query)).json()["results"][0]["text"] == "größe"
+    assert len(client.get(address(multi, "items/")).json()["results"][0]["text"]) == 6000
+    assert len(client.get(f"/api/v1/items/{item.pk}/").json()["text"]) == 6000
+    assert "max_text is a number" in client.get(address(multi, "items/?max_text=few")).json()["detail"]

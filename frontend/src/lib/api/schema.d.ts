@@ -1883,6 +1883,8 @@ export interface operations {
                 /** @description Rows a page: 100 unless told, 1,000 at most. */
                 limit?: number;
                 max_confidence?: string;
+                /** @description Cut texts to so many characters: a text may have a million. */
+                max_text?: number;
                 min_confidence?: string;
                 /** @description Class name or id that the item must not have. */
                 not_label?: string[];
