@@ -10,6 +10,8 @@
 - ``memory_growth``: memory of the process after the last photo over that after the first tenth.
 - ``text_ratio``, ``cosine_min``: short texts per second over ``SentenceTransformer.encode`` with its defaults, and the least
   cosine between the two's vectors.
+- ``clip_…_per_s``: images a second of the image half of CLIP ViT-B/32 (random weights: speed does not depend on them), by
+  what runs it; ``clip_runtime`` is what the product takes by itself, and ``clip_per_s`` its rate. Null: not on this CPU.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +40,7 @@ from benchmarks.support.instance import Instance
 
 PIXELS = 1_000_000
 BATCH = 32
+CLIP_BATCH = 8
 TEXTS = Path(__file__).resolve().parents[3] / "shared" / "eval" / "banking77" / "texts.csv"
 
 
@@ -49,7 +53,9 @@ def main() -> None:
     print(f"{number:,} photos ({source}), {texts:,} texts, {os.cpu_count()} cores", flush=True)
     with Instance() as instance:
         instance.set_up_django()
-        figures = of_photos(files, number) | of_writing(rows) | of_texts(texts)
+        figures: dict[str, Any] = (
+            of_photos(files, number) | of_writing(rows) | of_texts(texts) | of_clip(2 if options.quick else 20)
+        )
     for name, figure in figures.items():
         print(f"{name:24} {figure}")
     print(json.dumps(figures | {"photos": number, "texts": texts, "source": source, "cores": os.cpu_count()}))
@@ -230,6 +236,76 @@ def of_texts(number: int) -> dict[str, float]:
         "text_ratio": round(statistics.median(ratios), 2),
         "cosine_min": round(min(cosines), 5),
         "texts_per_s": round(statistics.median(rates)),
+    }
+
+
+def of_clip(rounds: int) -> dict[str, Any]:
+    """A large network, in whatever could run it here."""
+    import torch
+
+    from search.encoders import torchvision_operators
+
+    torchvision_operators.make_importable()
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    from search.encoders import runtime
+    from search.encoders.runtime import Graph
+
+    class Features(torch.nn.Module):
+        """Pixels in, vectors out: what is traced must have plain outputs."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.clip = CLIPVisionModelWithProjection(CLIPVisionConfig())  # its defaults are ViT-B/32
+
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            return self.clip(pixel_values=pixels).image_embeds
+
+    graph = Graph(
+        "benchmark-clip-vit-b-32",
+        ("random-0", *runtime.versions("torch", "transformers")),
+        Features,
+        lambda: (torch.zeros(2, 3, 224, 224),),
+    )
+    pixels = np.random.default_rng(0).standard_normal((CLIP_BATCH, 3, 224, 224)).astype(np.float32)
+    plain, half = Features().eval(), Features().eval().to(torch.bfloat16)
+
+    def in_torch(module: torch.nn.Module, dtype: torch.dtype) -> Callable[[], Any]:
+        def run() -> None:
+            with torch.inference_mode():
+                module(torch.from_numpy(pixels).to(dtype))
+
+        return run
+
+    ways: dict[str, Callable[[], Any]] = {
+        "torch_float32": in_torch(plain, torch.float32),
+        "torch_bfloat16": in_torch(half, torch.bfloat16),
+    }
+    converted = runtime._converted(graph)
+    for name, bfloat16 in (("openvino_float32", False), ("openvino_bfloat16", True)):
+        if not bfloat16 or runtime.has_bfloat16():
+            network = runtime._OpenVINO(converted, bfloat16=bfloat16)
+            ways[name] = partial(network, pixels)
+    ours = runtime.load(graph)
+    ways["ours"] = partial(ours, pixels)
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    # They take turns: the machine may grow slower or faster meanwhile. The first turn warms them up.
+    for turn in range(rounds + 1):
+        for name, run in ways.items():
+            began = time.perf_counter()
+            run()
+            if turn:
+                rates[name].append(CLIP_BATCH / (time.perf_counter() - began))
+    found = {name: round(statistics.median(rate), 1) for name, rate in rates.items()}
+    print(f"\nCLIP ViT-B/32, images a second in batches of {CLIP_BATCH}")
+    for name, rate in found.items():
+        print(f"  {f'ours: {ours.runtime}' if name == 'ours' else name.replace('_', ', '):28} {rate:8.1f}")
+    print(flush=True)
+    names = ("torch_float32", "torch_bfloat16", "openvino_float32", "openvino_bfloat16")
+    return {f"clip_{name}_per_s": found.get(name) for name in names} | {
+        "clip_per_s": found["ours"],
+        "clip_runtime": ours.runtime,
     }
 
 

@@ -15,7 +15,9 @@ from django.db.models import Exists, F, FloatField, OuterRef, Q, QuerySet
 from django.db.models.functions import Cast
 from django.utils.dateparse import parse_date, parse_datetime
 
+from . import duplicates
 from .colours import COLOUR_NAMES
+from .duplicates import Which
 from .errors import Refused
 from .models import Annotation, Dataset, Item, LabelClass, Source, Status
 
@@ -123,6 +125,12 @@ def _split(dataset: Dataset, key: str, value: Any) -> Q:
     return Q(split__in=["" if v == "none" else str(v) for v in _list(value)])
 
 
+def _duplicates(dataset: Dataset, key: str, value: Any) -> Q:
+    if value not in list(Which):
+        raise InvalidFilter(f"duplicates is one of {', '.join(Which)}, not “{value}”.")
+    return duplicates.among(dataset, Which(value))
+
+
 def _tag(dataset: Dataset, key: str, value: Any) -> Q:
     return Q(tags__overlap=[str(v) for v in _list(value)])
 
@@ -207,6 +215,7 @@ _CONDITIONS: dict[str, Callable[[Dataset, str, Any], Q]] = {
     "status": _status,
     "split": _split,
     "tag": _tag,
+    "duplicates": _duplicates,
     "source": _source,
     "annotator": _annotator,
     "min_confidence": _confidence,

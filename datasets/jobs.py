@@ -21,7 +21,7 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from . import signals
-from .errors import Conflict
+from .errors import Conflict, Refused
 from .models import Dataset, Job, JobError, JobPhase
 
 log = structlog.get_logger(__name__)
@@ -93,7 +93,8 @@ def run(job_id: int) -> None:
             log.info("job_canceled")
         except Exception as error:
             log.exception("job_failed")
-            fail(job_id, f"{type(error).__name__}: {error}. What is in stays in; resume the job to try again.")
+            said = str(error) if isinstance(error, Refused) else f"{type(error).__name__}: {error}"
+            fail(job_id, f"{said.rstrip('.')}. What is in stays in; resume the job to try again.")
         finally:
             structlog.contextvars.unbind_contextvars("job")
     settle(job_id)
@@ -153,6 +154,17 @@ def advance(job_id: int, name: str, done: int = 0, total: int = 0) -> None:
 def refuse(job_id: int, key: str, reason: str) -> None:
     """Note that ``key`` could not be taken in, and why."""
     JobError.objects.update_or_create(job_id=job_id, key=key[:1024], defaults={"reason": reason[:500]})
+
+
+def refuse_all(job_id: int, refusals: list[tuple[str, str]]) -> None:
+    """``refuse`` for many, (key, reason) each: one statement. Of several reasons for one key the last stays."""
+    rows = {key[:1024]: reason[:500] for key, reason in refusals}
+    JobError.objects.bulk_create(
+        (JobError(job_id=job_id, key=key, reason=reason) for key, reason in rows.items()),
+        update_conflicts=True,
+        unique_fields=["job", "key"],
+        update_fields=["reason"],
+    )
 
 
 def check_canceled(job: Job) -> None:

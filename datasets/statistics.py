@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import Count, QuerySet
 from django.db.models.functions import TruncDate
 
+from . import duplicates
 from .filters import Filter, items_of
 from .models import Annotation, Dataset, Item, LabelClass, Modality, Status
 
@@ -67,9 +68,16 @@ SELECT DISTINCT item.id
 """
 
 
+@transaction.atomic
 def statistics(dataset: Dataset, filter: Filter) -> dict[str, Any]:
     """All facets under ``filter``. Each leaves its own condition out, so that it shows what else could be chosen."""
     everything = items_of(dataset)
+    filter = Filter(
+        tuple(
+            replace(condition, q=duplicates.held(dataset, condition.q)) if condition.key == "duplicates" else condition
+            for condition in filter.conditions
+        )
+    )
 
     def items(*without: str) -> QuerySet[Item]:
         return filter.without(*without).apply(everything)
@@ -91,6 +99,7 @@ def statistics(dataset: Dataset, filter: Filter) -> dict[str, Any]:
         "status": dict.fromkeys(Status.values, 0) | _by(items("status"), "status"),
         "split": _by(items("split"), "split"),
         "tags": _tags(items("tag")),
+        "duplicates": duplicates.count(dataset, items("duplicates") if filter.without("duplicates") else None),
         "source": _by(standing.filter(item__in=items("source").values("pk")), "source"),
         "annotator": _by(
             standing.filter(item__in=items("annotator").values("pk"), author__isnull=False), "author__username"

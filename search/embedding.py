@@ -31,7 +31,7 @@ from . import encoders, pending, spaces, vectors
 from .attempts import Notebook
 from .encoders.base import Array, Encoder, EncoderBroken, EncoderFault, EncoderUnavailable, UnknownEncoder
 from .encoders.runtime import cores
-from .models import EmbeddingSpace, PendingEmbedding
+from .models import UPLOADED, EmbeddingSpace, PendingEmbedding
 
 log = structlog.get_logger(__name__)
 
@@ -75,6 +75,7 @@ def _open_while_loading(dataset: Dataset, decoders: ThreadPoolExecutor) -> None:
     is sent again. That an encoder cannot be had at all, the lanes meet again, and tell.
     """
     ready = EmbeddingSpace.objects.filter(dataset=dataset, state=EmbeddingSpace.State.READY)
+    ready = ready.exclude(encoder__startswith=UPLOADED)
     names = {name for name in ready.values_list("encoder", flat=True) if not encoders.is_loaded(name)}
     if not names:
         return

@@ -7,6 +7,9 @@ from pgvector.django import HalfVectorField
 
 from datasets.models import Dataset, Item, Job
 
+# Begins the encoder of a space whose vectors are computed elsewhere: there is no such encoder, and no worker fills it.
+UPLOADED = "uploaded:"
+
 
 class EmbeddingSpace(models.Model):
     """The vectors of one dataset under one output of one encoder. Its partitions are made and dropped with it."""
@@ -36,6 +39,10 @@ class EmbeddingSpace(models.Model):
 
     def __str__(self) -> str:
         return f"{self.encoder}/{self.output} of {self.dataset}"
+
+    @property
+    def is_uploaded(self) -> bool:
+        return self.encoder.startswith(UPLOADED)
 
 
 class Embedding(models.Model):

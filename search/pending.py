@@ -22,9 +22,11 @@ OPEN_ONLY = ""
 _ENQUEUE = """
 WITH spaces AS (
     SELECT id, encoder FROM search_embeddingspace
-     WHERE dataset_id = %(dataset)s AND state = 'ready' AND (%(encoder)s::text IS NULL OR encoder = %(encoder)s)
+     WHERE dataset_id = %(dataset)s AND state = 'ready' AND encoder NOT LIKE 'uploaded:%%' AND (%(encoder)s::text IS NULL OR encoder = %(encoder)s)
      UNION ALL
-    SELECT 0, '' WHERE NOT EXISTS (SELECT FROM search_embeddingspace WHERE dataset_id = %(dataset)s AND state = 'ready')
+    SELECT 0, '' WHERE NOT EXISTS (
+        SELECT FROM search_embeddingspace
+         WHERE dataset_id = %(dataset)s AND state = 'ready' AND encoder NOT LIKE 'uploaded:%%')
 ), wanted AS (
     INSERT INTO search_pendingembedding (dataset_id, item_id, encoder, job_id, tries, reason)
     SELECT DISTINCT %(dataset)s::bigint, item.id, space.encoder, %(job)s::bigint, 0, ''

@@ -8,7 +8,7 @@ from datasets.errors import Conflict, Refused
 from datasets.models import Dataset
 
 from . import encoders, pending, vectors
-from .models import EmbeddingSpace, PendingEmbedding
+from .models import UPLOADED, EmbeddingSpace, PendingEmbedding
 
 
 class NoLanguageSpace(Conflict):
@@ -52,6 +52,25 @@ def create_spaces(dataset: Dataset) -> list[EmbeddingSpace]:
         vectors.create_partition(space)
         spaces.append(space)
     return spaces
+
+
+@transaction.atomic
+def create_uploaded(dataset: Dataset, name: str, dimension: int) -> EmbeddingSpace:
+    """A space for vectors that are computed elsewhere, so that nothing can be turned into one here.
+
+    Raises ``Refused`` for a name that cannot be, ``Conflict`` for one that is taken.
+    """
+    name = name.strip()
+    if not name or len(name) > 100 or not name.isprintable():
+        raise Refused("A space's name has 1 to 100 characters that can be printed.")
+    taken = EmbeddingSpace.objects.filter(dataset=dataset, encoder=UPLOADED + name).first()
+    if taken is not None:
+        raise Conflict(f"“{dataset.name}” has a space “{name}” already. Send space={taken.pk} to write into it.")
+    space = EmbeddingSpace.objects.create(
+        dataset=dataset, encoder=UPLOADED + name, output="vectors", dimension=dimension, accepts=[]
+    )
+    vectors.create_partition(space)
+    return space
 
 
 @transaction.atomic
@@ -111,6 +130,12 @@ def space_for(dataset: Dataset, *, words: bool, image: bool) -> EmbeddingSpace:
     for space in spaces:
         if needed <= set(space.accepts):
             return space
+    if spaces and all(space.is_uploaded for space in spaces):
+        refused = NoLanguageSpace if words else NoImageSpace
+        raise refused(
+            f"“{dataset.name}” can be searched by example only: its vectors were computed elsewhere, so words and pictures "
+            "cannot be compared with them. Press s on an item, or add a space with an encoder."
+        )
     if words:
         raise NoLanguageSpace(
             f"“{dataset.name}” cannot be searched in words: its encoder {dataset.encoder} makes no vectors from text. "

@@ -10,7 +10,7 @@ from datasets import creation, selection, signals
 from datasets.api import extras
 from datasets.models import Dataset, Job
 
-from . import pending, query, spaces
+from . import pending, query, spaces, vector_upload  # noqa: F401  (it registers how its jobs are run)
 from .api.spaces import spaces_of
 
 

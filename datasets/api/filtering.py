@@ -11,13 +11,15 @@ from rest_framework.request import Request
 from ..filters import FILTER_KEYS
 
 # Parameters of the same addresses that are no filter.
-_OTHER = {"limit", "cursor", "order", "ids", "format", "include_excluded"}
+_OTHER = {"limit", "cursor", "order", "ids", "max_text", "format", "include_excluded"}
 
 _DESCRIPTIONS = {
     "label": "Class name or id; repeat it for any of several. `unlabeled` means items without a label.",
     "not_label": "Class name or id that the item must not have.",
     "unlabeled": "true: without any label; false: with one.",
     "status": "todo, done or excluded.",
+    "duplicates": "any: content that occurs more than once in the dataset (texts by their normalised form, images by their "
+    "file); extra: all of these but the first.",
     "aspect": "Width over height: >1 is landscape format.",
     "brightness": "0..1, as >0.3, <=0.5 or 0.2..0.6.",
     "sharpness": "0..1, as >0.3, <=0.5 or 0.2..0.6.",
@@ -37,10 +39,10 @@ FILTER_PARAMETERS = [
 ]
 
 
-def raw_filter(request: Request) -> dict[str, Any]:
-    """What of the query string is a filter, several values of one name as a list."""
+def raw_filter(request: Request, *others: str) -> dict[str, Any]:
+    """What of the query string is a filter (``others`` are not), several values of one name as a list."""
     raw: dict[str, Any] = {}
     for key, values in request.query_params.lists():
-        if key not in _OTHER:
+        if key not in _OTHER and key not in others:
             raw[key] = values if len(values) > 1 else values[0]
     return raw

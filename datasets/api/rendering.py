@@ -13,8 +13,8 @@ from ..models import Annotation, Item
 _THUMBNAIL = "/api/v1/items/{pk}/thumbnail/?v={version}"
 
 
-def items_json(items: Iterable[Item]) -> list[dict[str, Any]]:
-    """One query for the labels of all of them."""
+def items_json(items: Iterable[Item], *, max_text: int | None = None) -> list[dict[str, Any]]:
+    """One query for the labels of all of them. ``max_text`` cuts their texts to so many characters."""
     items = list(items)
     labels: dict[int, list[dict[str, Any]]] = defaultdict(list)
     standing = (
@@ -38,7 +38,7 @@ def items_json(items: Iterable[Item]) -> list[dict[str, Any]]:
         if region is not None:
             label["region"] = {"id": region, "box": box}
         labels[item_id].append(label)
-    return [_item_json(item, labels[item.pk]) for item in items]
+    return [_item_json(item, labels[item.pk], max_text) for item in items]
 
 
 def item_detail_json(item: Item) -> dict[str, Any]:
@@ -64,12 +64,12 @@ def thumbnail_url(pk: int, sha256: str | None) -> str | None:
     return _THUMBNAIL.format(pk=pk, version=sha256[:12]) if sha256 else None
 
 
-def _item_json(item: Item, labels: list[dict[str, Any]]) -> dict[str, Any]:
+def _item_json(item: Item, labels: list[dict[str, Any]], max_text: int | None) -> dict[str, Any]:
     is_image = item.text is None
     return {
         "id": item.pk,
         "key": item.key,
-        "text": item.text,
+        "text": item.text[:max_text] if item.text is not None else None,
         "thumbnail_url": thumbnail_url(item.pk, item.sha256) if is_image else None,
         "width": item.width,
         "height": item.height,

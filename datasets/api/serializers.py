@@ -16,6 +16,8 @@ User = get_user_model()
 
 # Named sets of choices, for the schema's enums.
 ROLE_NAMES = [(role.label, role.label) for role in Role]
+# What a job tells of its result.
+_RESULTS = ("added", "already_in", "written", "unchanged", "refused", "missing")
 ITEM_STATES = ["pending", "ready", "unreadable"]
 
 
@@ -254,7 +256,7 @@ class JobSerializer(serializers.ModelSerializer[Job]):
 
     @extend_schema_field({"type": "object", "additionalProperties": {"type": "integer"}})
     def get_result(self, job: Job) -> Any:
-        return {name: job.result[name] for name in ("added", "already_in") if name in job.result}
+        return {name: job.result[name] for name in _RESULTS if name in job.result}
 
 
 class JobStartedSerializer(serializers.Serializer[Any]):
@@ -394,6 +396,11 @@ class MeasureHistogramSerializer(serializers.Serializer[Any]):
         return {"from": serializers.FloatField(), "to": serializers.FloatField(), **super().get_fields()}
 
 
+class DuplicateCountsSerializer(serializers.Serializer[Any]):
+    any = serializers.IntegerField(help_text="All of them.")
+    extra = serializers.IntegerField(help_text="All but the first of each content.")
+
+
 class StatisticsSerializer(serializers.Serializer[Any]):
     total = serializers.IntegerField(help_text="Items under the filter.")
     all = serializers.IntegerField(help_text="Items of the dataset.")
@@ -402,6 +409,7 @@ class StatisticsSerializer(serializers.Serializer[Any]):
     status = serializers.DictField(child=serializers.IntegerField())
     split = serializers.DictField(child=serializers.IntegerField())
     tags = serializers.DictField(child=serializers.IntegerField())
+    duplicates = DuplicateCountsSerializer(help_text="Items whose content occurs more than once in the dataset.")
     source = serializers.DictField(child=serializers.IntegerField())
     annotator = serializers.DictField(child=serializers.IntegerField())
     day = serializers.DictField(child=serializers.IntegerField())

@@ -22,7 +22,7 @@ from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from .. import classes, jobs, media, signals
+from .. import classes, duplicates, jobs, media, signals
 from ..errors import Conflict
 from ..models import Dataset, Item, Job, Modality, Operation, Source, StagedFile
 from . import FORMATS, IMAGE_FOLDER, format_for
@@ -391,12 +391,12 @@ def _keep_files(records: list[Record]) -> tuple[list[tuple[Record, str]], list[R
 
 _INSERT_ITEMS = """
 INSERT INTO datasets_item (dataset_id, key, text, file, external_path, split, metadata, sha256, size_bytes,
-                           status, tags, created_at, content_type, problem)
+                           text_hash, status, tags, created_at, content_type, problem)
 SELECT %(dataset)s, key, text, file, external_path, split, metadata::jsonb, sha256, size_bytes,
-       'todo', '{}', now(), '', ''
+       text_hash, 'todo', '{}', now(), '', ''
   FROM unnest(%(key)s::text[], %(text)s::text[], %(file)s::text[], %(external_path)s::text[], %(split)s::text[],
-              %(metadata)s::text[], %(sha256)s::text[], %(size_bytes)s::bigint[])
-    AS incoming (key, text, file, external_path, split, metadata, sha256, size_bytes)
+              %(metadata)s::text[], %(sha256)s::text[], %(size_bytes)s::bigint[], %(text_hash)s::bytea[])
+    AS incoming (key, text, file, external_path, split, metadata, sha256, size_bytes, text_hash)
 ON CONFLICT (dataset_id, key) DO NOTHING
 RETURNING key, id
 """
@@ -415,6 +415,7 @@ def _insert_items(dataset: Dataset, fresh: list[tuple[Record, str]]) -> dict[str
         "split": [record.split for record, _ in fresh],
         "metadata": [json.dumps(record.metadata, ensure_ascii=False) for record, _ in fresh],
         "sha256": [hashlib.sha256(data).hexdigest() if data is not None else None for data in encoded],
+        "text_hash": [duplicates.text_hash(record.text) if record.text is not None else None for record, _ in fresh],
         "size_bytes": [len(data) if data is not None else None for data in encoded],
     }
     with connection.cursor() as cursor:

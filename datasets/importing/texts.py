@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import IO, Any
 
@@ -47,23 +47,26 @@ def _problem(text: Any, key: str, row: Mapping[str, Any]) -> str:
         return "its split has more than 64 characters."
     if any(len(label) > 200 for label in _labels(row)):
         return "its label has more than 200 characters."
-    said = repr(row)
-    if "\\x00" in said or "\\u0000" in said:
+    strings = list(_strings(dict(row)))
+    if any("\x00" in one for one in strings):
         return "it holds a NUL character, which a database cannot keep. Remove it."
-    if any(_is_undecodable(value) for value in (*row.keys(), *row.values())):
+    # Bytes that are no UTF-8 were read as lone surrogates (PEP 383); JSON can spell such too.
+    if any("\ud800" <= character <= "\udfff" for one in strings for character in one):
         return "it is not valid UTF-8. Save the file as UTF-8 and import it again."
     return ""
 
 
-def _is_undecodable(value: Any) -> bool:
-    """Bytes that are no UTF-8 were read as lone surrogates (PEP 383); JSON can spell such too."""
+def _strings(value: Any) -> Iterator[str]:
+    """Every string in a row, at any depth."""
     if isinstance(value, str):
-        return any("\ud800" <= character <= "\udfff" for character in value)
-    if isinstance(value, list):
-        return any(_is_undecodable(one) for one in value)
-    if isinstance(value, dict):
-        return any(_is_undecodable(one) for pair in value.items() for one in pair)
-    return False
+        yield value
+    elif isinstance(value, list):
+        for one in value:
+            yield from _strings(one)
+    elif isinstance(value, dict):
+        for name, one in value.items():
+            yield from _strings(name)
+            yield from _strings(one)
 
 
 def _labels(row: Mapping[str, Any]) -> tuple[str, ...]:

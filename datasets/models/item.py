@@ -24,6 +24,8 @@ class Item(models.Model):
     dataset = models.ForeignKey(Dataset, models.CASCADE, related_name="items")
     key = models.CharField(max_length=1024, db_collation="C", help_text="Its path or id in the import.")
     text = models.TextField(null=True)
+    # Equal for texts that differ in their writing only, see datasets.duplicates. 16 bytes.
+    text_hash = models.BinaryField(max_length=16, null=True)
     # One of the two for an image: the name of an uploaded file in the media storage, or the path of a file on
     # this server that was imported without copying.
     file = models.CharField(max_length=200, blank=True, default="")
@@ -61,6 +63,13 @@ class Item(models.Model):
             models.Index(fields=["dataset", "status", "split"], name="item_by_status_and_split"),
             # "Is this file used elsewhere?" when files are freed.
             models.Index(fields=["sha256"], name="item_by_content", condition=Q(sha256__isnull=False)),
+            # Content that occurs more than once: neighbours in these.
+            models.Index(
+                fields=["dataset", "text_hash", "id"], name="item_by_text", condition=Q(text_hash__isnull=False)
+            ),
+            models.Index(
+                fields=["dataset", "sha256", "id"], name="item_by_file", condition=Q(sha256__isnull=False, text=None)
+            ),
             GinIndex(fields=["tags"], name="item_by_tag"),
             GinIndex(fields=["metadata"], opclasses=["jsonb_path_ops"], name="item_by_metadata"),
         ]

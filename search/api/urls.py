@@ -1,9 +1,11 @@
 from django.urls import path
 
-from . import views
+from . import vector_files, views
 
 urlpatterns = [
     path("encoders/", views.EncodersView.as_view()),
     path("datasets/<int:pk>/search/", views.SearchView.as_view()),
     path("datasets/<int:pk>/ranking/", views.RankingView.as_view()),
+    path("datasets/<int:pk>/vectors/", vector_files.UploadView.as_view()),
+    path("spaces/<int:pk>/vectors/", vector_files.DownloadView.as_view()),
 ]

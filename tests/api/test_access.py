@@ -13,6 +13,7 @@ from rest_framework.test import APIClient
 
 from datasets import jobs, labelling, selection
 from datasets.models import Dataset, Item, Job, LabelClass, Membership, Operation
+from search.models import EmbeddingSpace
 from tests.fixtures import add_class, add_items, jpeg
 
 VIEWER, ANNOTATOR, REVIEWER, MANAGER = "vera", "bob", "rita", "alice"
@@ -27,6 +28,7 @@ class World:
     operation: Operation
     job: Job
     member: Membership
+    space: EmbeddingSpace
 
 
 @pytest.fixture
@@ -35,7 +37,8 @@ def world(dataset: Dataset, alice: Any) -> World:
     label = add_class(dataset, "stop")
     operation = labelling.apply_label(selection.of_items(dataset, [items[0].pk]), label, by=alice).operation
     job = jobs.create(dataset, Job.Kind.IMPORT, by=alice, phases=["scan"], params={})
-    return World(dataset, items, label, operation, job, dataset.members.get(user__username="vera"))
+    member = dataset.members.get(user__username="vera")
+    return World(dataset, items, label, operation, job, member, dataset.spaces.get(is_default=True))
 
 
 Body = Callable[[World], dict[str, Any]] | None
@@ -81,6 +84,8 @@ TABLE: list[tuple[str, str, Body, str, set[int]]] = [
     ("post", "operations/{operation}/undo/", None, REVIEWER, {200}),  # Alice's: others' needs a reviewer
     ("post", "datasets/{dataset}/search/", lambda w: {"like": [w.items[0].pk]}, VIEWER, {409}),  # not embedded yet
     ("post", "datasets/{dataset}/ranking/", lambda w: {"like": [w.items[0].pk]}, VIEWER, {409}),
+    ("post", "datasets/{dataset}/vectors/", None, MANAGER, {400}),  # no file
+    ("get", "spaces/{space}/vectors/", None, VIEWER, {200}),
     ("post", "datasets/{dataset}/restore/", None, MANAGER, {404}),  # it is not deleted
 ]  # fmt: skip
 
@@ -97,6 +102,7 @@ def call(client: APIClient, world: World, method: str, address: str, body: Body)
         operation=world.operation.pk,
         job=world.job.pk,
         member=world.member.pk,
+        space=world.space.pk,
         item=world.items[0].pk,
     )
     return getattr(client, method)(url, body(world) if body else None, format="json")
@@ -200,6 +206,8 @@ def test_items_of_another_dataset_cannot_be_smuggled_in(
     assert client.get(f"{mine}items/?ids={theirs}").json()["results"] == []
     upload = {"file": SimpleUploadedFile("a.jpg", jpeg()), "job": world.job.pk}
     assert client.post(f"{mine}imports/", upload, format="multipart").status_code == 404
+    vectors = {"file": SimpleUploadedFile("a.parquet", b"PAR1"), "space": world.space.pk}
+    assert client.post(f"{mine}vectors/", vectors, format="multipart").status_code == 404
     assert not Operation.objects.filter(dataset=foreign).exists()
 
 

@@ -230,3 +230,13 @@ def test_a_thumbnail_is_a_jpeg_and_an_older_one_is_still_there(client: Any, data
         response = client.get(f"/api/v1/items/{item.pk}/thumbnail/")
         assert (response["Content-Type"], response.getvalue()) == (content_type, content)
     assert client.get(f"/api/v1/items/{none.pk}/thumbnail/").status_code == 404
+
+
+def test_long_texts_can_be_cut_in_lists(client: Any, multi: Dataset) -> None:
+    item = add_items(multi, 1)[0]
+    Item.objects.filter(pk=item.pk).update(text="größe " * 1000)
+    for query in (f"items/?ids={item.pk}&max_text=5", "items/?max_text=5"):
+        assert client.get(address(multi, query)).json()["results"][0]["text"] == "größe"
+    assert len(client.get(address(multi, "items/")).json()["results"][0]["text"]) == 6000
+    assert len(client.get(f"/api/v1/items/{item.pk}/").json()["text"]) == 6000
+    assert "max_text is a number" in client.get(address(multi, "items/?max_text=few")).json()["detail"]

@@ -209,6 +209,15 @@ def test_bad_rows_are_listed_and_the_rest_goes_in(questions: Dataset, alice: Any
     assert len(reasons(job)) == 3
 
 
+def test_a_backslash_is_a_character_like_any(questions: Dataset, alice: Any) -> None:
+    rows = (
+        '{"text": "\\\\u0000 is how C ends a string", "path": "C:\\\\x00"}\n{"text": "a \\u0000 NUL", "key": "bad"}\n'
+    )
+    job = upload(questions, alice, {"q.jsonl": rows.encode()})
+    assert questions.items.get().text == "\\u0000 is how C ends a string"
+    assert list(reasons(job)) == ["bad"]
+
+
 _words = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), min_size=1, max_size=30).filter(
     str.strip
 )

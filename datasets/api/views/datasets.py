@@ -30,6 +30,8 @@ from ..serializers import (
 
 User = get_user_model()
 
+_PREVIEW_CHARACTERS = 300  # of a text on a dataset's card
+
 
 def datasets_json(datasets: list[Dataset], user: Any) -> list[dict[str, Any]]:
     """A fixed number of queries for the whole list."""
@@ -43,7 +45,7 @@ def datasets_json(datasets: list[Dataset], user: Any) -> list[dict[str, Any]]:
         running.setdefault(dataset_id, []).append(job_id)
     spaces = extras.spaces_of(ids)
     typical = statistics.typical_items(ids)
-    shown = iter(items_json(item for items in typical.values() for item in items))
+    shown = iter(items_json((item for items in typical.values() for item in items), max_text=_PREVIEW_CHARACTERS))
     pictures = {pk: [next(shown) for _ in items] for pk, items in typical.items()}
     none = statistics.DatasetCounts(0, 0, 0)
     return [

@@ -30,6 +30,21 @@ _ORDER = OpenApiParameter("order", OpenApiTypes.STR, enum=ORDERS, description="i
 _IDS = OpenApiParameter("ids", OpenApiTypes.STR, description="Comma-separated: these items, in this order.")
 
 
+_MAX_TEXT = OpenApiParameter(
+    "max_text", OpenApiTypes.INT, description="Cut texts to so many characters: a text may have a million."
+)
+
+
+def max_text_of(request: Request) -> int | None:
+    """Raises ``Refused``."""
+    raw = request.query_params.get("max_text")
+    if not raw:
+        return None
+    if not raw.isdecimal() or not 0 < len(raw) < 10:
+        raise Refused(f"max_text is a number of characters, not “{raw[:80]}”.")
+    return int(raw)
+
+
 def order_of(request: Request) -> tuple[str, ...]:
     """The sort keys, made total by the id. Raises ``Refused``."""
     order = request.query_params.get("order") or "id"
@@ -43,21 +58,23 @@ class ItemsView(APIView):
 
     @extend_schema(
         operation_id="items_list",
-        parameters=[*FILTER_PARAMETERS, _ORDER, _IDS, *PAGE_PARAMETERS],
+        parameters=[*FILTER_PARAMETERS, _ORDER, _IDS, _MAX_TEXT, *PAGE_PARAMETERS],
         responses=page_of(ItemSerializer),
     )
     def get(self, request: Request, pk: int) -> Response:
         dataset = dataset_for(request.user, pk)
         items = filters.items_of(dataset)
+        max_text = max_text_of(request)
         if "ids" in request.query_params:
             wanted = _ids(request.query_params["ids"])
             found = {item.pk: item for item in items.filter(pk__in=wanted)}
-            return Response({"results": items_json(found[i] for i in wanted if i in found), "next": None})
+            results = items_json((found[i] for i in wanted if i in found), max_text=max_text)
+            return Response({"results": results, "next": None})
         items = filters.parse(dataset, raw_filter(request)).apply(items)
         pages = Pages()
         pages.ordering = order_of(request)  # type: ignore[assignment]
         page = pages.paginate_queryset(items, request, self) or []
-        return pages.get_paginated_response(items_json(page))
+        return pages.get_paginated_response(items_json(page, max_text=max_text))
 
 
 class IdsView(APIView):

@@ -427,6 +427,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/datasets/{id}/vectors/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * @description Put vectors that were computed elsewhere into a space. Answers with a job.
+         *
+         *     Its result counts rows `written`, `unchanged` and `refused`, and items of the dataset that are `missing` in the file.
+         */
+        post: operations["datasets_vectors_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/encoders/": {
         parameters: {
             query?: never;
@@ -632,6 +653,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/spaces/{id}/vectors/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description The vectors of a space under a filter, streamed as Parquet. Excluded items are left out unless asked for. */
+        get: operations["spaces_vectors_retrieve"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -679,6 +717,12 @@ export interface components {
             changed: number;
             skipped: number;
         };
+        /**
+         * @description * `id` - id
+         *     * `key` - key
+         * @enum {string}
+         */
+        ByEnum: "id" | "key";
         ClassCount: {
             id: number;
             name: string;
@@ -714,6 +758,12 @@ export interface components {
              * @description The next page, when there is one.
              */
             next: string | null;
+        };
+        DuplicateCounts: {
+            /** @description All of them. */
+            any: number;
+            /** @description All but the first of each content. */
+            extra: number;
         };
         Encoder: {
             name: string;
@@ -875,9 +925,10 @@ export interface components {
         /**
          * @description * `import` - Import
          *     * `embed` - Embed
+         *     * `vectors` - Vectors
          * @enum {string}
          */
-        JobKindEnum: "import" | "embed";
+        JobKindEnum: "import" | "embed" | "vectors";
         JobPage: {
             results: components["schemas"]["Job"][];
             /**
@@ -1151,6 +1202,8 @@ export interface components {
             tags: {
                 [key: string]: number;
             };
+            /** @description Items whose content occurs more than once in the dataset. */
+            duplicates: components["schemas"]["DuplicateCounts"];
             source: {
                 [key: string]: number;
             };
@@ -1244,6 +1297,33 @@ export interface components {
              * @description Designates whether the user can log into this admin site.
              */
             readonly is_staff: boolean;
+        };
+        VectorsUploadRequest: {
+            /**
+             * Format: binary
+             * @description Parquet with columns id or key, and vector; or NPY of shape (n, dimension).
+             */
+            file: string;
+            /**
+             * Format: binary
+             * @description For NPY: the item of each row, as .npy, .csv or .txt.
+             */
+            ids?: string;
+            /**
+             * @description What the rows call their items, where the file does not say it.
+             *
+             *     * `id` - id
+             *     * `key` - key
+             */
+            by?: components["schemas"]["ByEnum"];
+            /** @description A space of the dataset, or … */
+            space?: number;
+            /** @description … the name of a new one. */
+            name?: string;
+        };
+        VectorsUploaded: {
+            job: number;
+            space: number;
         };
     };
     responses: never;
@@ -1633,6 +1713,8 @@ export interface operations {
                 contrast?: string;
                 /** @description ISO 8601 date or time. */
                 created_after?: string;
+                /** @description any: content that occurs more than once in the dataset (texts by their normalised form, images by their file); extra: all of these but the first. */
+                duplicates?: string;
                 format?: "csv" | "jsonl";
                 height?: string;
                 include_excluded?: boolean;
@@ -1697,6 +1779,8 @@ export interface operations {
                 contrast?: string;
                 /** @description ISO 8601 date or time. */
                 created_after?: string;
+                /** @description any: content that occurs more than once in the dataset (texts by their normalised form, images by their file); extra: all of these but the first. */
+                duplicates?: string;
                 height?: string;
                 key_contains?: string;
                 /** @description Class name or id; repeat it for any of several. `unlabeled` means items without a label. */
@@ -1788,6 +1872,8 @@ export interface operations {
                 created_after?: string;
                 /** @description Where a page begins: part of the `next` of the one before. */
                 cursor?: string;
+                /** @description any: content that occurs more than once in the dataset (texts by their normalised form, images by their file); extra: all of these but the first. */
+                duplicates?: string;
                 height?: string;
                 /** @description Comma-separated: these items, in this order. */
                 ids?: string;
@@ -1797,6 +1883,8 @@ export interface operations {
                 /** @description Rows a page: 100 unless told, 1,000 at most. */
                 limit?: number;
                 max_confidence?: string;
+                /** @description Cut texts to so many characters: a text may have a million. */
+                max_text?: number;
                 min_confidence?: string;
                 /** @description Class name or id that the item must not have. */
                 not_label?: string[];
@@ -2057,6 +2145,8 @@ export interface operations {
                 contrast?: string;
                 /** @description ISO 8601 date or time. */
                 created_after?: string;
+                /** @description any: content that occurs more than once in the dataset (texts by their normalised form, images by their file); extra: all of these but the first. */
+                duplicates?: string;
                 height?: string;
                 key_contains?: string;
                 /** @description Class name or id; repeat it for any of several. `unlabeled` means items without a label. */
@@ -2141,6 +2231,31 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Applied"];
+                };
+            };
+        };
+    };
+    datasets_vectors_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "multipart/form-data": components["schemas"]["VectorsUploadRequest"];
+            };
+        };
+        responses: {
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VectorsUploaded"];
                 };
             };
         };
@@ -2429,6 +2544,71 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Undone"];
+                };
+            };
+        };
+    };
+    spaces_vectors_retrieve: {
+        parameters: {
+            query?: {
+                annotator?: string[];
+                /** @description Width over height: >1 is landscape format. */
+                aspect?: string;
+                /** @description 0..1, as >0.3, <=0.5 or 0.2..0.6. */
+                brightness?: string;
+                "color.black"?: string;
+                "color.blue"?: string;
+                "color.brown"?: string;
+                "color.green"?: string;
+                "color.grey"?: string;
+                "color.orange"?: string;
+                "color.pink"?: string;
+                "color.purple"?: string;
+                "color.red"?: string;
+                "color.white"?: string;
+                "color.yellow"?: string;
+                /** @description 0..1, as >0.3, <=0.5 or 0.2..0.6. */
+                contrast?: string;
+                /** @description ISO 8601 date or time. */
+                created_after?: string;
+                /** @description any: content that occurs more than once in the dataset (texts by their normalised form, images by their file); extra: all of these but the first. */
+                duplicates?: string;
+                height?: string;
+                include_excluded?: boolean;
+                key_contains?: string;
+                /** @description Class name or id; repeat it for any of several. `unlabeled` means items without a label. */
+                label?: string[];
+                max_confidence?: string;
+                min_confidence?: string;
+                /** @description Class name or id that the item must not have. */
+                not_label?: string[];
+                precision?: "float16" | "float32";
+                /** @description 0..1, as >0.3, <=0.5 or 0.2..0.6. */
+                sharpness?: string;
+                source?: string[];
+                split?: string[];
+                /** @description todo, done or excluded. */
+                status?: string[];
+                tag?: string[];
+                text_contains?: string;
+                /** @description true: without any label; false: with one. */
+                unlabeled?: string;
+                width?: string;
+            };
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/vnd.apache.parquet": string;
                 };
             };
         };

@@ -4,6 +4,8 @@ import { api, body, type Item } from "../../lib/api/client";
 
 const KEPT = 4_000;
 const PER_REQUEST = 200;
+/** Characters of a text that a row can show; a text may have a million. */
+export const GLIMPSE = 500;
 
 export class ItemWindow {
   readonly items = new SvelteMap<number, Item>();
@@ -70,7 +72,7 @@ export class ItemWindow {
     try {
       const page = await body(
         api.GET("/api/v1/datasets/{id}/items/", {
-          params: { path: { id: this.dataset }, query: { ids: ids.join(",") } },
+          params: { path: { id: this.dataset }, query: { ids: ids.join(","), max_text: GLIMPSE } },
         }),
       );
       this.put(page.results);

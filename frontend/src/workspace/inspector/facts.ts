@@ -1,6 +1,6 @@
 // What is known of an item, as pairs of a name and a value.
 import type { ItemDetail } from "../../lib/api/client";
-import { bytes, percent, time } from "../../lib/format";
+import { bytes, percent, plural, time } from "../../lib/format";
 
 const SHOWN_COLORS = 3;
 /** Less of a colour is not worth a word. */
@@ -33,7 +33,7 @@ export function summary(item: Pick<ItemDetail, "width" | "height" | "split" | "s
     item.width ? `${item.width} × ${item.height}` : "",
     item.split,
     { todo: "to do", done: "done", excluded: "excluded" }[item.status],
-    words === undefined ? "" : `${words} words`,
+    words === undefined ? "" : plural(words, "word"),
   ]
     .filter(Boolean)
     .join(" · ");

@@ -2,7 +2,7 @@
 import type { FilterValues } from "../view";
 
 const KEYS = new Set([
-  "label", "not_label", "status", "split", "tag", "source", "annotator", "brightness", "sharpness", "contrast", "width",
+  "label", "not_label", "status", "split", "tag", "duplicates", "source", "annotator", "brightness", "sharpness", "contrast", "width",
   "height", "aspect", "created_after", "text_contains", "key_contains", "min_confidence", "max_confidence",
 ]); // prettier-ignore
 
