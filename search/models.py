@@ -9,7 +9,10 @@ from datasets.models import Dataset, Item, Job
 
 
 class EmbeddingSpace(models.Model):
-    """The vectors of one dataset under one output of one encoder. Its partitions are made and dropped with it."""
+    """The vectors of one dataset under one output of one encoder. Its partitions are made and dropped with it.
+
+    An encoder whose outputs only its weights tell has one placeholder meanwhile: no output, dimension 0, no partition.
+    """
 
     class State(models.TextChoices):
         PREPARING = "preparing", "its encoder is being fetched"
@@ -29,6 +32,7 @@ class EmbeddingSpace(models.Model):
 
     class Meta:
         ordering = ["id"]
+        verbose_name = "space"
         constraints = [
             models.UniqueConstraint(fields=["dataset", "encoder", "output"], name="one_space_per_output"),
             models.UniqueConstraint(fields=["dataset"], condition=Q(is_default=True), name="one_default_space"),
@@ -36,6 +40,10 @@ class EmbeddingSpace(models.Model):
 
     def __str__(self) -> str:
         return f"{self.encoder}/{self.output} of {self.dataset}"
+
+    @property
+    def is_placeholder(self) -> bool:
+        return not self.output
 
 
 class Embedding(models.Model):
@@ -74,6 +82,8 @@ class PendingEmbedding(models.Model):
         indexes = [
             # Those that no worker has ended at come first.
             models.Index(fields=["dataset", "tries", "item"], name="pending_to_claim", condition=Q(reason="")),
+            # What waits for an encoder, counted and dropped.
+            models.Index(fields=["dataset", "encoder"], name="pending_by_encoder", condition=Q(reason="")),
             # The failures of a space, counted and listed.
             models.Index(fields=["dataset", "encoder"], name="pending_failed", condition=~Q(reason="")),
         ]

@@ -17,6 +17,7 @@ User = get_user_model()
 # Named sets of choices, for the schema's enums.
 ROLE_NAMES = [(role.label, role.label) for role in Role]
 ITEM_STATES = ["pending", "ready", "unreadable"]
+SPACE_STATES = ["preparing", "ready", "failed"]
 
 
 @cache
@@ -126,6 +127,8 @@ class SpaceSerializer(serializers.Serializer[Any]):
     embedded = serializers.IntegerField()
     accepts = serializers.ListField(child=serializers.CharField())
     is_default = serializers.BooleanField()
+    state = serializers.ChoiceField(choices=SPACE_STATES)
+    problem = serializers.CharField(allow_blank=True, help_text="Why it has failed.")
 
 
 class DatasetSerializer(serializers.Serializer[Any]):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from django.http import HttpResponse, QueryDict
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.parsers import FormParser, JSONParser, MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -131,11 +131,18 @@ def _elapsed_ms(began: float) -> float:
 
 
 class EncodersView(APIView):
-    """The encoders that a new dataset can have."""
+    """The encoders that a dataset can have. With ``name`` that one alone, which need not be among those listed: some
+    families make an encoder of any model that is named to them."""
 
-    @extend_schema(operation_id="encoders_list", responses=page_of(EncoderSerializer))
+    @extend_schema(
+        operation_id="encoders_list",
+        parameters=[OpenApiParameter("name", OpenApiTypes.STR)],
+        responses=page_of(EncoderSerializer),
+    )
     def get(self, request: Request) -> Response:
-        return Response({"results": [_encoder_json(spec) for spec in encoders.all_specs()], "next": None})
+        name = request.query_params.get("name")
+        specs = [encoders.spec(name)] if name else encoders.all_specs()
+        return Response({"results": [_encoder_json(spec) for spec in specs], "next": None})
 
 
 def _encoder_json(spec: encoders.EncoderSpec) -> dict[str, Any]:

@@ -81,6 +81,13 @@ TABLE: list[tuple[str, str, Body, str, set[int]]] = [
     ("post", "operations/{operation}/undo/", None, REVIEWER, {200}),  # Alice's: others' needs a reviewer
     ("post", "datasets/{dataset}/search/", lambda w: {"like": [w.items[0].pk]}, VIEWER, {409}),  # not embedded yet
     ("post", "datasets/{dataset}/ranking/", lambda w: {"like": [w.items[0].pk]}, VIEWER, {409}),
+    ("get", "datasets/{dataset}/spaces/", None, VIEWER, {200}),
+    ("post", "datasets/{dataset}/spaces/", lambda w: {"encoder": "efficientnet-lite0"}, MANAGER, {202}),
+    ("get", "spaces/{space}/", None, VIEWER, {200}),
+    ("patch", "spaces/{space}/", lambda w: {"is_default": True}, MANAGER, {200}),
+    ("delete", "spaces/{space}/", None, MANAGER, {409}),  # the only one
+    ("get", "spaces/{space}/failures/", None, VIEWER, {200}),
+    ("post", "spaces/{space}/retry/", None, MANAGER, {202}),
     ("post", "datasets/{dataset}/restore/", None, MANAGER, {404}),  # it is not deleted
 ]  # fmt: skip
 
@@ -98,6 +105,7 @@ def call(client: APIClient, world: World, method: str, address: str, body: Body)
         job=world.job.pk,
         member=world.member.pk,
         item=world.items[0].pk,
+        space=world.dataset.spaces.get(is_default=True).pk,
     )
     return getattr(client, method)(url, body(world) if body else None, format="json")
 
