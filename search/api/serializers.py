@@ -83,7 +83,7 @@ class NewSpaceSerializer(serializers.Serializer[Any]):
 class SpaceChangeSerializer(serializers.Serializer[Any]):
     is_default = serializers.BooleanField(required=False)
     when_complete = serializers.BooleanField(
-        default=False, help_text="With is_default: not now, but as soon as every item is embedded or has failed."
+        required=False, help_text="With is_default: not now, but as soon as every item is embedded or has failed."
     )
     becomes_default = serializers.BooleanField(
         required=False, help_text="false: it does not take over when it is complete."

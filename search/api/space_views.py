@@ -52,7 +52,7 @@ class SpaceView(APIView):
         body.is_valid(raise_exception=True)
         asked = body.validated_data
         if "is_default" in asked:
-            spaces.choose_default(space, when_complete=asked["when_complete"])
+            spaces.choose_default(space, when_complete=asked.get("when_complete", False))
         elif "becomes_default" in asked:
             spaces.give_up_default(space)
         space.refresh_from_db()

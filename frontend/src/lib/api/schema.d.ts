@@ -1106,11 +1106,8 @@ export interface components {
         };
         PatchedSpaceChangeRequest: {
             is_default?: boolean;
-            /**
-             * @description With is_default: not now, but as soon as every item is embedded or has failed.
-             * @default false
-             */
-            when_complete: boolean;
+            /** @description With is_default: not now, but as soon as every item is embedded or has failed. */
+            when_complete?: boolean;
             /** @description false: it does not take over when it is complete. */
             becomes_default?: boolean;
         };
