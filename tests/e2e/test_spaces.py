@@ -48,7 +48,7 @@ def test_a_second_encoder_takes_over_and_the_first_goes(visit: VisitFactory, ali
     expect(new).to_be_visible()
     expect(new).to_contain_text("60 of 60 embedded", timeout=EMBED_MS)
 
-    new.get_by_role("button", name="Make visual of EfficientNet-Lite0 the default", exact=True).click()
+    new.get_by_role("button", name="Make default (visual of EfficientNet-Lite0)").click()
     expect(new.get_by_text("Default", exact=True)).to_be_visible()
     window.screenshot("spaces-1440-light")
     page.get_by_role("button", name="Delete Starter for images").click()
@@ -96,10 +96,10 @@ def test_failures_and_a_failed_default_are_told(visit: VisitFactory, alice: Any,
     window.screenshot("failures-1440-dark")
     other = page.locator("[data-encoder=efficientnet-lite0]")
     expect(other).to_contain_text("60 left out")
-    other.get_by_role("button", name="the default when complete").click()
+    other.get_by_role("button", name="Make default when complete").click()
     expect(other).to_contain_text("Default when complete")
-    other.get_by_role("button", name="Keep the default as it is").click()
-    expect(other.get_by_role("button", name="the default when complete")).to_be_visible()
+    other.get_by_role("button", name="Don’t make it the default").click()
+    expect(other.get_by_role("button", name="Make default when complete")).to_be_visible()
 
 
 def test_a_model_can_be_named_for_a_new_dataset(visit: VisitFactory, alice: Any) -> None:
