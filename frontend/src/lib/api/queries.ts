@@ -83,8 +83,14 @@ export const encoder = (name: string) => ({
   queryFn: async () => (await body(api.GET("/api/v1/encoders/", { params: { query: { name } } }))).results[0],
 });
 
-const whileFilling = (query: { state: { data?: Space[] } }) =>
-  query.state.data?.some(({ job, pending }) => job !== null || pending > 0) ? POLL_RUNNING_MS : POLL_IDLE_MS;
+/** Counting takes a part of a second where there are very many. */
+const MANY = 200_000;
+
+function whileFilling(query: { state: { data?: Space[] } }): number {
+  const found = query.state.data ?? [];
+  if (!found.some(({ job, pending }) => job !== null || pending > 0)) return POLL_IDLE_MS;
+  return found.some(({ total }) => total > MANY) ? 5 * POLL_RUNNING_MS : POLL_RUNNING_MS;
+}
 
 export const spaces = (id: number) => ({
   queryKey: ["dataset", id, "spaces"],

@@ -2,19 +2,20 @@ import { describe, expect, test } from "vitest";
 import type { Space } from "../../lib/api/client";
 import { byEncoder, coverage, leftOut, progress } from "./coverage";
 
-const counts = { embedded: 34_330, total: 34_475, pending: 0, failed: 145 };
+const counts = { embedded: 34_330, total: 34_475, pending: 0, failed: 145, job: null };
 
 describe("coverage", () => {
   test("says how many of how many, and how many failed", () => {
     expect(coverage(counts, 0)).toBe("34,330 of 34,475 embedded · 145 failed");
   });
   test("tells those that wait from those that nobody asked for", () => {
-    const some = { embedded: 10, total: 20, pending: 4, failed: 1 };
+    const some = { embedded: 10, total: 20, pending: 4, failed: 1, job: null };
     expect(coverage(some, 2)).toBe("10 of 20 embedded · 4 waiting · 1 failed · 2 unreadable · 3 left out");
     expect(leftOut({ ...some, embedded: 20 }, 2)).toBe(0);
+    expect(leftOut({ ...some, job: 7 }, 2)).toBe(0);
   });
   test("of an empty dataset is none", () => {
-    expect(coverage({ embedded: 0, total: 0, pending: 0, failed: 0 }, 0)).toBe("No items yet");
+    expect(coverage({ embedded: 0, total: 0, pending: 0, failed: 0, job: null }, 0)).toBe("No items yet");
   });
 });
 

@@ -14,11 +14,11 @@ export function byEncoder(spaces: Space[]): Filled[] {
   return [...found].map(([encoder, own]) => ({ encoder, spaces: own }));
 }
 
-type Counts = Pick<Space, "embedded" | "total" | "pending" | "failed">;
+type Counts = Pick<Space, "embedded" | "total" | "pending" | "failed" | "job">;
 
 /** Items that have no vector, did not fail, and that nothing waits for: a canceled job left them. */
-export const leftOut = ({ embedded, total, pending, failed }: Counts, unreadable: number): number =>
-  Math.max(0, total - embedded - failed - pending - unreadable);
+export const leftOut = ({ embedded, total, pending, failed, job }: Counts, unreadable: number): number =>
+  job === null ? Math.max(0, total - embedded - failed - pending - unreadable) : 0;
 
 /** “34,330 of 34,475 embedded · 145 failed”. */
 export function coverage(counts: Counts, unreadable: number): string {
