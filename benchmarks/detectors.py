@@ -98,8 +98,8 @@ def main() -> None:
 
 def candidates(yolox: Path, others: list[str]) -> list[tuple[str, str, Detect, Callable[[], object] | None]]:
     """Name, what it looks at, the detector, and its bare network on an input that is ready."""
-    from search import detectors
-    from search.detectors import own_files, starter
+    from search import detectors, weights
+    from search.detectors import starter
     from search.detectors.network import NetworkFile
 
     def bare(path: Path, batch: npt.NDArray[np.generic]) -> Callable[[], object]:
@@ -112,13 +112,13 @@ def candidates(yolox: Path, others: list[str]) -> list[tuple[str, str, Detect, C
     for looks_at, tiles in (("whole", 1), ("tiles", 5)):
         network = bare(starter.graph(), np.zeros((tiles, 300, 300, 3), np.uint8))
         found.append(("starter", looks_at, starter.Starter(tiled=tiles > 1).detect, network))
-    if (own_files.folder() / yolox.name).is_file():
+    if (weights.folder() / yolox.name).is_file():
         name = f"yolox:{yolox.name}"
         side = detectors.get(name).spec.image_side
         network = bare(yolox, np.full((1, 3, side, side), 114, np.float32))
         found.append((name, "whole", detectors.get(name).detect, network))
     else:
-        print(f"There is no {yolox.name} in {own_files.folder()}: no YOLOX is measured.")
+        print(f"There is no {yolox.name} in {weights.folder()}: no YOLOX is measured.")
     return found + [(name, "whole", detectors.get(name).detect, None) for name in others]
 
 

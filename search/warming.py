@@ -8,6 +8,7 @@ import structlog
 from django.db import DatabaseError, connections
 
 from . import encoders
+from .encoders import runtime
 from .encoders.base import EncoderError, EncoderUnavailable, UnknownEncoder
 from .models import EmbeddingSpace
 
@@ -30,6 +31,7 @@ def load_encoders_later() -> None:
 
 
 def _load_defaults() -> None:
+    runtime.measure_speed()
     for modality in ("image", "text"):
         try:
             encoders.get(encoders.default_for(modality))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import entry_points
 from typing import cast
@@ -16,8 +17,9 @@ from typing import cast
 import structlog
 
 from datasets.errors import Refused
+from search.weights import Report, WeightsUnavailable
 
-from . import starter, transformers_boxes, transformers_words, yolox
+from . import catalogue, starter, transformers_boxes, transformers_words, yolox
 from .base import (
     MOST_PER_IMAGE,
     SCORE_FLOOR,
@@ -46,7 +48,7 @@ _loaded: dict[str, Detector | WordDetector] = {}
 
 def all_specs() -> list[DetectorSpec]:
     """Every detector that is known here, ours first. Looks through ``ENCODERS_DIR`` each time; loads nothing."""
-    specs = dict(_registry())
+    specs = _known()
     for one in yolox.found():
         specs.setdefault(one.name, one)
     return list(specs.values())
@@ -54,11 +56,12 @@ def all_specs() -> list[DetectorSpec]:
 
 def spec(name: str) -> DetectorSpec:
     """Raises ``UnknownDetector``, and ``DetectorUnavailable`` for a name with a prefix that cannot be followed."""
-    if name in _registry():
-        return _registry()[name]
+    if found := _known().get(name):
+        return found
     for prefix, family in _FAMILIES.items():
         if name.startswith(prefix):
-            return family(name)
+            with _told():
+                return family(name)
     known = ", ".join(one.name for one in all_specs())
     prefixes = ", ".join(f"{prefix}…" for prefix in _FAMILIES)
     raise UnknownDetector(f"There is no detector “{name}”. Use one of: {known}, or a name that begins {prefixes}.")
@@ -78,6 +81,15 @@ def why_unavailable(name: str) -> str:
         if importlib.util.find_spec(module) is None:
             return f"The package {module} is not installed."
     return ""
+
+
+def prepare(name: str, report: Report = lambda done, total: None) -> None:
+    """Fetch the detector's weights unless they are here. ``report`` is told how many bytes have come, and may raise to
+    stop it. Raises ``UnknownDetector``, ``DetectorUnavailable``.
+    """
+    if fetch := spec(name).fetch:
+        with _told():
+            fetch(report)
 
 
 def get(name: str) -> Detector:
@@ -105,8 +117,24 @@ def _get(name: str) -> Detector | WordDetector:
             if name not in _loaded:
                 if reason := why_unavailable(name):
                     raise DetectorUnavailable(f"The detector “{name}” cannot be used here. {reason}")
-                _loaded[name] = spec(name).load()
+                with _told():
+                    _loaded[name] = spec(name).load()
     return _loaded[name]
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Weights that cannot be had, as a detector that cannot be had."""
+    try:
+        yield
+    except WeightsUnavailable as error:
+        raise DetectorUnavailable(str(error)) from error
+
+
+def _known() -> dict[str, DetectorSpec]:
+    """Those that need not lie in ``ENCODERS_DIR``; where a proposed one is, is looked up each time."""
+    proposed = {one.name: one for one in catalogue.specs()}
+    return {**_registry(), **proposed, **_registry()}
 
 
 @cache
@@ -143,6 +171,7 @@ __all__ = [
     "default",
     "get",
     "get_for_words",
+    "prepare",
     "spec",
     "why_unavailable",
 ]

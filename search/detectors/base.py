@@ -9,6 +9,8 @@ from typing import Protocol
 from PIL import Image
 
 from datasets.errors import Refused
+from search.encoders.base import Facts
+from search.weights import Report
 
 # What is below is hardly ever an object, and there are hundreds of them an image. People choose a higher threshold when
 # they count; from here on they can.
@@ -74,3 +76,6 @@ class DetectorSpec:
     load: Callable[[], Detector | WordDetector]
     image_side: int = 0  # least short side in pixels that it wants; more is scaled down
     requires: tuple[str, ...] = ()  # modules that must be importable
+    fetch: Callable[[Report], object] | None = None  # what is not here yet; None for what is
+    is_here: Callable[[], bool] = lambda: True  # whether ``fetch`` has nothing to fetch. Asks no network
+    facts: Facts | None = None

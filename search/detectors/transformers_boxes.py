@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from search import weights
+
 from . import boxes, checkpoints
 from .base import SCORE_FLOOR, Detection, DetectorError, DetectorSpec
 
@@ -85,16 +87,18 @@ def relative(found: Any, image: Image.Image) -> boxes.Boxes:
 
 
 def spec(name: str) -> DetectorSpec:
-    """``transformers:<hub id, or folder under ENCODERS_DIR>``. Raises ``DetectorUnavailable`` for what can be neither."""
-    said = checkpoints.source(name.removeprefix(PREFIX)).said
+    """``transformers:<hub id, or folder under ENCODERS_DIR>``. Raises ``WeightsUnavailable`` for what can be neither."""
+    checkpoint = weights.find(name.removeprefix(PREFIX))
     return DetectorSpec(
         name=name,
-        title=said,
+        title=checkpoint.said,
         description="Finds objects of the classes that the checkpoint was trained on, through transformers.",
         classes=(),
         license="see the model's own page",
-        source=said,
+        source=str(checkpoint),
         load=partial(TransformersBoxes, name),
         image_side=800,
         requires=("torch", "transformers"),
+        fetch=partial(weights.fetch, checkpoint),
+        is_here=lambda: weights.local(checkpoint) is not None,
     )

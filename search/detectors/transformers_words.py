@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from search import weights
+
 from . import boxes, checkpoints
 from .base import SCORE_FLOOR, Detection, DetectorError, DetectorSpec
 from .transformers_boxes import batches, relative
@@ -109,16 +111,18 @@ def _array(tensor: Any) -> Any:
 
 
 def spec(name: str) -> DetectorSpec:
-    """``words:<hub id, or folder under ENCODERS_DIR>``. Raises ``DetectorUnavailable`` for what can be neither."""
-    said = checkpoints.source(name.removeprefix(PREFIX)).said
+    """``words:<hub id, or folder under ENCODERS_DIR>``. Raises ``WeightsUnavailable`` for what can be neither."""
+    checkpoint = weights.find(name.removeprefix(PREFIX))
     return DetectorSpec(
         name=name,
-        title=said,
+        title=checkpoint.said,
         description="Finds what you name in words, through transformers.",
         classes=None,
         license="see the model's own page",
-        source=said,
+        source=str(checkpoint),
         load=partial(TransformersWords, name),
         image_side=960,
         requires=("torch", "transformers"),
+        fetch=partial(weights.fetch, checkpoint),
+        is_here=lambda: weights.local(checkpoint) is not None,
     )

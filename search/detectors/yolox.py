@@ -18,7 +18,10 @@ import structlog
 import yaml
 from PIL import Image
 
-from . import boxes, own_files
+from search import weights
+from search.weights import WeightsUnavailable
+
+from . import boxes
 from .base import SCORE_FLOOR, Detection, DetectorError, DetectorSpec, DetectorUnavailable
 from .coco import CLASSES as COCO
 from .network import Network, NetworkFile, UnreadableNetwork
@@ -95,7 +98,7 @@ def spec(name: str) -> DetectorSpec:
 
 def found() -> Iterator[DetectorSpec]:
     """Every ONNX file under ``ENCODERS_DIR`` with a YAML file of detector classes beside it."""
-    root = own_files.folder()
+    root = weights.folder()
     if not root.is_dir():
         return
     for path in sorted(root.rglob("*.onnx")):
@@ -103,7 +106,7 @@ def found() -> Iterator[DetectorSpec]:
         try:
             if _described(_path(name)).classes:
                 yield spec(name)
-        except DetectorUnavailable as error:
+        except (DetectorUnavailable, WeightsUnavailable) as error:
             # Whoever names it is told; what else lies there must not keep the rest from being listed.
             log.warning("detector_file_not_listed", path=str(path), reason=str(error))
 
@@ -119,7 +122,7 @@ class _Described:
 
 
 def _path(name: str) -> Path:
-    return own_files.inside(name.removeprefix(PREFIX))
+    return weights.inside(name.removeprefix(PREFIX))
 
 
 def _spec(name: str, described: _Described) -> DetectorSpec:

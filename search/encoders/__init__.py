@@ -14,7 +14,21 @@ from importlib.metadata import entry_points
 
 import structlog
 
-from . import efficientnet_lite, minilm, starter
+from search import weights
+from search.weights import WeightsUnavailable
+
+from . import (
+    anything,
+    catalogue,
+    efficientnet_lite,
+    minilm,
+    own,
+    sentences,
+    starter,
+    timm_images,
+    transformers_images,
+    transformers_joint,
+)
 from .base import Encoder, EncoderError, EncoderSpec, EncoderUnavailable, Output, Report, UnknownEncoder
 
 log = structlog.get_logger(__name__)
@@ -24,7 +38,14 @@ log = structlog.get_logger(__name__)
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 # Prefix of a name → its family. Such names need not be listed: their family makes of them what it can.
-_FAMILIES: dict[str, Callable[[str], EncoderSpec]] = {}
+_FAMILIES: dict[str, Callable[[str], EncoderSpec]] = {
+    transformers_joint.PREFIX: transformers_joint.spec,
+    transformers_images.PREFIX: transformers_images.spec,
+    timm_images.PREFIX: timm_images.spec,
+    sentences.PREFIX: sentences.spec,
+    own.PREFIX: own.spec,
+    own.PYTHON_PREFIX: own.python_spec,
+}
 _OURS = (starter.SPEC, efficientnet_lite.SPEC, minilm.SPEC)
 _DEFAULTS = {"image": starter.SPEC.name, "text": minilm.SPEC.name}
 
@@ -33,8 +54,11 @@ _loaded: dict[str, Encoder] = {}
 
 
 def all_specs() -> list[EncoderSpec]:
-    """Every encoder that is known here, ours first. Loads nothing."""
-    return list(_registry().values())
+    """Every encoder that is known here, ours first. Looks through ``ENCODERS_DIR`` each time; loads nothing."""
+    specs = _known()
+    for one in (*own.found(), *anything.found()):
+        specs.setdefault(one.name, one)
+    return list(specs.values())
 
 
 def spec(name: str) -> EncoderSpec:
@@ -42,12 +66,20 @@ def spec(name: str) -> EncoderSpec:
 
     Its ``outputs`` are empty when only the weights tell them: see ``prepare``.
     """
-    if name in _registry():
-        return _registry()[name]
-    for prefix, family in _FAMILIES.items():
-        if name.startswith(prefix):
-            return family(name)
-    raise UnknownEncoder(f"There is no encoder “{name}”. Use one of: {', '.join(_registry())}.")
+    if found := _known().get(name):
+        return found
+    try:
+        for prefix, family in _FAMILIES.items():
+            if name.startswith(prefix):
+                return family(name)
+        if "/" in name or weights.inside(name).is_dir():
+            return anything.spec(name)
+    except (WeightsUnavailable, EncoderUnavailable) as error:
+        raise UnknownEncoder(str(error)) from error
+    raise UnknownEncoder(
+        f"There is no encoder “{name}”. Use one of: {', '.join(one.name for one in all_specs())}; or a name that begins "
+        f"{', '.join(_FAMILIES)}; or an id of the Hugging Face hub, as owner/name."
+    )
 
 
 def prepare(name: str, report: Report = lambda done, total: None) -> EncoderSpec:
@@ -59,7 +91,12 @@ def prepare(name: str, report: Report = lambda done, total: None) -> EncoderSpec
     found = spec(name)
     if reason := why_unavailable(name):
         raise EncoderUnavailable(f"The encoder “{name}” cannot be used here. {reason}")
-    return found.prepare(report) if found.prepare else found
+    if found.prepare is None:
+        return found
+    try:
+        return found.prepare(report)
+    except WeightsUnavailable as error:
+        raise EncoderUnavailable(str(error)) from error
 
 
 def default_for(modality: str) -> str:
@@ -81,12 +118,21 @@ def get(name: str) -> Encoder:
             if name not in _loaded:
                 if reason := why_unavailable(name):
                     raise EncoderUnavailable(f"The encoder “{name}” cannot be used here. {reason}")
-                _loaded[name] = spec(name).load()
+                try:
+                    _loaded[name] = spec(name).load()
+                except WeightsUnavailable as error:
+                    raise EncoderUnavailable(str(error)) from error
     return _loaded[name]
 
 
 def is_loaded(name: str) -> bool:
     return name in _loaded
+
+
+def _known() -> dict[str, EncoderSpec]:
+    """Those that need not lie in ``ENCODERS_DIR``; where a proposed one is, is looked up each time."""
+    proposed = {one.name: one for one in catalogue.specs()}
+    return {**_registry(), **proposed, **_registry()}
 
 
 @cache

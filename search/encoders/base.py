@@ -77,6 +77,16 @@ class Encoder(Protocol):
 
 
 @dataclass(frozen=True)
+class Facts:
+    """What is known of weights that are not here yet."""
+
+    dimension: int
+    megabytes: int  # to be fetched
+    cost: float  # of an image, where that of ViT-B/16 at 224 pixels is 1
+    is_recommended: bool = False
+
+
+@dataclass(frozen=True)
 class EncoderSpec:
     """An encoder as it can be listed before anything is loaded or downloaded."""
 
@@ -93,6 +103,8 @@ class EncoderSpec:
     # Fetches what is not here yet and finds out what the weights alone tell: ``outputs`` is empty until then. None for an
     # encoder that is here as soon as its packages are.
     prepare: Callable[[Report], EncoderSpec] | None = None
+    is_here: Callable[[], bool] = lambda: True  # whether ``prepare`` has nothing to fetch. Asks no network
+    facts: Facts | None = None
 
 
 def unit(vectors: Any, *, who: str) -> Array:

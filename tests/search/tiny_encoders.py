@@ -1,0 +1,165 @@
+"""Encoders with random weights, in the files that real ones have: small ones of transformers, real architectures of
+timm's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from search.encoders import torchvision_operators
+
+torchvision_operators.make_importable()
+
+import timm  # noqa: E402
+import torch  # noqa: E402
+import transformers as typed_transformers  # noqa: E402
+from timm.models import save_for_hf  # noqa: E402
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors  # noqa: E402
+
+# Its types know neither all arguments of its configurations nor their defaults.
+transformers: Any = typed_transformers
+
+_WORDS = [
+    "<pad>",
+    "<unk>",
+    "<s>",
+    "</s>",
+    "a",
+    "photo",
+    "of",
+    "cat",
+    "dog",
+    "red",
+    "car",
+    "the",
+    "sleeps",
+    ".",
+    "where",
+]
+_TOWER = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+
+
+def tokenizer(tokens: int) -> Any:
+    """Knows a dozen words."""
+    made = Tokenizer(models.WordLevel({word: number for number, word in enumerate(_WORDS)}, unk_token="<unk>"))
+    made.normalizer = normalizers.Lowercase()
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    made.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 2), ("</s>", 3)])
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=made,
+        model_max_length=tokens,
+        pad_token="<pad>",
+        unk_token="<unk>",
+        bos_token="<s>",
+        eos_token="</s>",
+    )
+
+
+def _towers(**text: Any) -> dict[str, Any]:
+    return {
+        "text_config": {**_TOWER, "vocab_size": len(_WORDS), "max_position_embeddings": 16, **text},
+        "vision_config": {**_TOWER, "image_size": 64, "patch_size": 16},
+    }
+
+
+def clip(folder: Path) -> None:
+    torch.manual_seed(1)
+    config = transformers.CLIPConfig(**_towers(bos_token_id=2, eos_token_id=3, pad_token_id=0), projection_dim=24)
+    transformers.CLIPModel(config).save_pretrained(folder)
+    size = {"size": {"shortest_edge": 64}, "crop_size": {"height": 64, "width": 64}}
+    transformers.CLIPImageProcessorPil(**size).save_pretrained(folder)
+    tokenizer(16).save_pretrained(folder)
+    (folder / "README.md").write_text("---\nlicense: mit\n---\nA card.\n")
+
+
+def siglip(folder: Path) -> None:
+    torch.manual_seed(1)
+    config = transformers.SiglipConfig(**_towers(projection_size=32))
+    transformers.SiglipModel(config).save_pretrained(folder)
+    transformers.SiglipImageProcessorPil(size={"height": 64, "width": 64}).save_pretrained(folder)
+    tokenizer(16).save_pretrained(folder)
+
+
+def vit(folder: Path) -> None:
+    """As classifiers are published: with a head, and without the layer that ViTModel pools with."""
+    torch.manual_seed(1)
+    config = transformers.ViTConfig(**_TOWER, image_size=64, patch_size=16)
+    transformers.ViTForImageClassification(config).save_pretrained(folder)
+    transformers.ViTImageProcessorPil(size={"height": 64, "width": 64}).save_pretrained(folder)
+
+
+def dinov2(folder: Path) -> None:
+    torch.manual_seed(1)
+    config = transformers.Dinov2Config(**_TOWER, image_size=98, patch_size=14)
+    transformers.Dinov2Model(config).save_pretrained(folder)
+    transformers.BitImageProcessorPil(
+        size={"shortest_edge": 96}, crop_size={"height": 84, "width": 84}, resample=3
+    ).save_pretrained(folder)
+
+
+def dinov3(folder: Path) -> None:
+    torch.manual_seed(1)
+    config = transformers.DINOv3ViTConfig(**_TOWER, image_size=64, patch_size=16, num_register_tokens=2)
+    transformers.DINOv3ViTModel(config).save_pretrained(folder)
+    transformers.DINOv3ViTImageProcessor(size={"height": 64, "width": 64}).save_pretrained(folder)
+
+
+def resnet(folder: Path) -> None:
+    torch.manual_seed(1)
+    config = transformers.ResNetConfig(embedding_size=16, hidden_sizes=[16, 32, 32, 48], depths=[1, 1, 2, 1])
+    transformers.ResNetForImageClassification(config).save_pretrained(folder)
+    transformers.ConvNextImageProcessorPil(size={"shortest_edge": 64}, crop_pct=0.875).save_pretrained(folder)
+
+
+def efficientnet(folder: Path) -> None:
+    torch.manual_seed(1)
+    config = transformers.EfficientNetConfig(
+        width_coefficient=0.5, depth_coefficient=0.5, image_size=64, hidden_dim=640
+    )
+    made = transformers.EfficientNetForImageClassification(config)
+    for layer in made.modules():
+        # As they come, they leave nothing of an image.
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            torch.nn.init.ones_(layer.weight)
+        elif isinstance(layer, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(layer.weight)
+    made.save_pretrained(folder)
+    transformers.EfficientNetImageProcessorPil(size={"height": 64, "width": 64}).save_pretrained(folder)
+
+
+def of_timm(name: str, folder: Path) -> None:
+    torch.manual_seed(1)
+    save_for_hf(timm.create_model(name, pretrained=False), str(folder), safe_serialization=True)
+
+
+def bert(folder: Path) -> None:
+    """A plain BERT, without what sentence-transformers adds: it takes the mean of the tokens."""
+    torch.manual_seed(1)
+    config = transformers.BertConfig(**_TOWER, vocab_size=len(_WORDS), max_position_embeddings=24)
+    transformers.BertModel(config).save_pretrained(folder)
+    tokenizer(24).save_pretrained(folder)
+
+
+def sentences(folder: Path, *, prompt: str = "") -> None:
+    """With the first token instead of the mean, a dense layer, and a normalisation, as some are published."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.models import Dense, Normalize, Pooling, Transformer
+
+    bert(folder / "bert")
+    transformer = Transformer(str(folder / "bert"), max_seq_length=24)
+    pooling = Pooling(32, pooling_mode="cls")
+    made = SentenceTransformer(modules=[transformer, pooling, Dense(32, 20), Normalize()], device="cpu")
+    if prompt:
+        made.prompts, made.default_prompt_name = {"passage": prompt}, "passage"
+    made.save_pretrained(str(folder))
+
+
+def onnx(folder: Path, module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], name: str, **options: Any) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.onnx.export(module, inputs, str(folder / name), dynamo=False, **options)
+
+
+def write_config(folder: Path, **changes: Any) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
