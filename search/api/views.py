@@ -21,7 +21,7 @@ from datasets.api.serializers import page_of
 from datasets.api.views.items import ids_as_bytes
 from datasets.models import Dataset, Item
 
-from .. import encoders
+from .. import encoders, offers
 from .. import query as queries
 from ..query import Answer, InvalidQuery, Query
 from .serializers import AnswerSerializer, EncoderSerializer, QuerySerializer, SearchSerializer, SearchUploadSerializer
@@ -146,7 +146,8 @@ class EncodersView(APIView):
 
 
 def _encoder_json(spec: encoders.EncoderSpec) -> dict[str, Any]:
-    reason = encoders.why_unavailable(spec.name)
+    offer = offers.of_encoder(spec)
+    dimensions = [output.dimension for output in spec.outputs] or ([spec.facts.dimension] if spec.facts else [])
     return {
         "name": spec.name,
         "title": spec.title,
@@ -156,9 +157,14 @@ def _encoder_json(spec: encoders.EncoderSpec) -> dict[str, Any]:
             {"name": output.name, "dimension": output.dimension, "accepts": sorted(output.accepts)}
             for output in spec.outputs
         ],
+        "dimensions": dimensions,
         "license": spec.license,
         "source": spec.source,
         "is_default": spec.name in {encoders.default_for(modality) for modality in spec.modalities},
-        "available": not reason,
-        "reason": reason,
+        "available": not offer.reason,
+        "reason": offer.reason,
+        "is_here": offer.is_here,
+        "megabytes": offer.megabytes,
+        "per_second": offer.per_second,
+        "is_recommended": offer.is_recommended,
     }

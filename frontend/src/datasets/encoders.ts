@@ -11,13 +11,18 @@ export const understands = (accepts: string[]): string =>
     .map((one) => NAMES[one])
     .join(" and ");
 
-/** “Understands pictures and words · 1,280 and 384 dimensions · Apache-2.0”. */
-export function traits({ outputs, license }: Pick<Encoder, "outputs" | "license">): string {
-  const known = outputs.length
-    ? [
-        `Understands ${understands(outputs.flatMap(({ accepts }) => accepts))}`,
-        `${outputs.map(({ dimension }) => count(dimension)).join(" and ")} dimensions`,
-      ]
-    : ["What it understands is known once it is fetched"];
-  return [...known, license].filter(Boolean).join(" · ");
+type Told = Pick<Encoder, "outputs" | "dimensions" | "license" | "is_here" | "megabytes" | "per_second">;
+
+/** “Understands pictures and words · 1,280 and 384 dimensions · Apache-2.0 · 346 MB to fetch · about 12 a second here”. */
+export function traits({ outputs, dimensions, license, is_here, megabytes, per_second }: Told): string {
+  const accepted = outputs.flatMap(({ accepts }) => accepts);
+  return [
+    accepted.length ? `Understands ${understands(accepted)}` : "",
+    dimensions.length ? `${dimensions.map(count).join(" and ")} dimensions` : "",
+    license,
+    is_here ? "" : megabytes ? `${count(megabytes)} MB to fetch` : "to be fetched",
+    per_second ? `about ${count(Math.max(1, Math.round(per_second)))} a second here` : "",
+  ]
+    .filter(Boolean)
+    .join(" · ");
 }

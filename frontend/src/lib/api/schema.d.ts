@@ -794,12 +794,26 @@ export interface components {
             title: string;
             description: string;
             modalities: string[];
+            /** @description Empty when only the weights tell them. */
             outputs: components["schemas"]["EncoderOutput"][];
+            /** @description Of its outputs, as far as known. */
+            dimensions: number[];
             license: string;
             source: string;
             is_default: boolean;
             available: boolean;
+            /** @description Why it cannot be used. */
             reason: string;
+            /** @description It can be used without fetching anything. */
+            is_here: boolean;
+            /** @description To be fetched; null where nobody has said. */
+            megabytes: number | null;
+            /**
+             * Format: double
+             * @description Items on this machine, about.
+             */
+            per_second: number | null;
+            is_recommended: boolean;
         };
         EncoderOutput: {
             name: string;
