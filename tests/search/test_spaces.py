@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from django.conf import LazySettings
 from django.db import connection, connections, transaction
 from PIL import Image
 
@@ -24,6 +26,7 @@ from search.encoders import EncoderSpec, EncoderUnavailable, Output
 from search.encoders.base import Report
 from search.models import Embedding, EmbeddingSpace, PendingEmbedding
 from tests.fixtures import add_items, jpeg, make_user
+from tests.search import tiny_encoders
 
 State = EmbeddingSpace.State
 COLOURS, EDGES = Output("colours", 3, frozenset({"image"})), Output("edges", 2, frozenset({"image"}))
@@ -410,6 +413,33 @@ def test_an_encoder_that_is_not_installed_is_refused_for_a_new_dataset(alice: An
     with pytest.raises(Refused, match="no_such_module"):
         creation.create_dataset(name="lame", modality="image", by=alice, encoder="lame")
     assert not Dataset.objects.exists()
+
+
+def test_a_model_of_a_family_is_named_searched_in_words_and_by_example(
+    alice: Any, settings: LazySettings, tmp_path: Path
+) -> None:
+    """A checkpoint in a folder, as somebody copies it to a machine without a network."""
+    settings.ENCODERS_DIR = tmp_path
+    tiny_encoders.clip(tmp_path / "model")
+    dataset = creation.create_dataset(name="own model", modality="image", by=alice, encoder="joint:model")
+    assert dataset.spaces.get().is_placeholder
+    import_photos(dataset, alice, 3)
+    jobs.run(Job.objects.get(kind=Job.Kind.EMBED).pk)
+    embedding.embed_pending(dataset.pk)
+    space = dataset.spaces.get()
+    assert (space.output, space.dimension, space.accepts) == ("joint", 24, ["image", "text"])
+    for asked in ({"like": [dataset.items.all()[0].pk]}, {"text": "a red car"}):
+        assert query.run(query.parse(dataset, asked), limit=3).ranked.embedded == 3
+
+
+def test_a_model_that_is_nowhere_fails_with_a_sentence(alice: Any, settings: LazySettings, tmp_path: Path) -> None:
+    settings.ENCODERS_DIR = tmp_path
+    dataset = creation.create_dataset(name="no model", modality="image", by=alice, encoder="joint:model")
+    job = Job.objects.get(kind=Job.Kind.EMBED)
+    jobs.run(job.pk)
+    assert (after(job).state, dataset.spaces.get().state) == (Job.State.FAILED, State.FAILED)
+    assert after(job).message == dataset.spaces.get().problem
+    assert after(job).message.endswith(".")
 
 
 # The default ---------------------------------------------------------------------------------------------------------
