@@ -30,6 +30,7 @@ def test_a_second_encoder_takes_over_and_the_first_goes(visit: VisitFactory, ali
     window = visit()
     page = window.sign_in(alice)
     upload(window, "two encoders", sixty)
+    expect(option(page, sixty[0].name)).to_be_visible()
     open_panel(page, "two encoders")
     old, new = page.locator("[data-encoder=starter]"), page.locator("[data-encoder=efficientnet-lite0]")
     expect(old).to_contain_text("60 of 60 embedded")
@@ -82,6 +83,7 @@ def test_failures_and_a_failed_default_are_told(visit: VisitFactory, alice: Any,
     window.open(f"/datasets/{dataset.pk}")
     notice = page.get_by_text("The encoder starter has failed: The weights cannot be read.")
     expect(notice).to_be_visible()
+    expect(option(page, "item-0000")).to_be_visible()
     assert window.violations() == []
     window.screenshot("space-failed-1440-dark")
     page.get_by_role("button", name="Spaces", exact=True).click()
@@ -116,8 +118,10 @@ def test_a_model_can_be_named_for_a_new_dataset(visit: VisitFactory, alice: Any)
     expect(page.get_by_text("There is no encoder “no-such”")).to_be_visible()
     expect(create).to_be_disabled()
     assert window.violations() == []
+    RESULTS.mkdir(exist_ok=True)
+    window.screenshot("another-model-1440-light")
     page.get_by_label("Name of the model").fill("efficientnet-lite0")
-    expect(page.get_by_text("Small and quick").last).to_be_visible()
+    expect(page.get_by_role("status").get_by_text("Small and quick")).to_be_visible()
     create.click()
     expect(page.get_by_text("Nothing in here yet")).to_be_visible()
     assert Dataset.objects.get().encoder == "efficientnet-lite0"
