@@ -189,6 +189,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "RoleEnum": "datasets.api.serializers.ROLE_NAMES",
         "ItemStateEnum": "datasets.api.serializers.ITEM_STATES",
+        "SpaceStateEnum": "datasets.api.serializers.SPACE_STATES",
         "StatusEnum": "datasets.models.Status",
         "SourceEnum": "datasets.models.Source",
         "JobStateEnum": "datasets.models.Job.State",

@@ -85,7 +85,9 @@ def run(job_id: int) -> None:
         now = timezone.now()
         job.state = Job.State.RUNNING
         job.started_at = job.started_at or now
-        job.save(update_fields=["state", "started_at", "updated_at"])
+        still_open = Job.objects.filter(pk=job_id, state__in=[Job.State.QUEUED, Job.State.RUNNING])
+        if not still_open.update(state=job.state, started_at=job.started_at, updated_at=now):
+            return  # canceled this very moment
         structlog.contextvars.bind_contextvars(job=job_id)
         try:
             _RUNNERS[job.kind](job)
@@ -151,6 +153,15 @@ def advance(job_id: int, name: str, done: int = 0, total: int = 0) -> None:
     phase.update(done=F("done") + done, total=F("total") + total, updated_at=now)
 
 
+def report(job_id: int, name: str, done: int, total: int) -> None:
+    """Set a phase's counts, for a phase that knows where it stands."""
+    now = timezone.now()
+    phase = JobPhase.objects.filter(job_id=job_id, name=name)
+    if done:
+        phase.filter(started_at=None).update(started_at=now)
+    phase.update(done=done, total=total, updated_at=now)
+
+
 def refuse(job_id: int, key: str, reason: str) -> None:
     """Note that ``key`` could not be taken in, and why."""
     JobError.objects.update_or_create(job_id=job_id, key=key[:1024], defaults={"reason": reason[:500]})
@@ -182,12 +193,17 @@ def hand_out(job: Job) -> None:
 
 def settle(job_id: int) -> None:
     """End the job if nothing of it is left to do."""
-    unfinished = JobPhase.objects.filter(job_id=job_id, done__lt=F("total"))
+    # A file is opened for what is to be embedded, so where all of that is done, all thumbnails are made: some of them by
+    # another job that was at the same item, and counted there.
+    thumbnails = JobPhase.objects.filter(job_id=job_id, name="thumbnails")
+    unfinished = JobPhase.objects.filter(job_id=job_id, done__lt=F("total")).exclude(pk__in=thumbnails)
     if not unfinished.exists():
         now = timezone.now()
-        Job.objects.filter(pk=job_id, state=Job.State.RUNNING, handed_out=True).update(
+        is_over = Job.objects.filter(pk=job_id, state=Job.State.RUNNING, handed_out=True).update(
             state=Job.State.SUCCEEDED, finished_at=now, updated_at=now
         )
+        if is_over:
+            thumbnails.update(done=F("total"))
 
 
 def fail(job_id: int, message: str) -> None:

@@ -67,6 +67,12 @@ def embed_pending(dataset_id: int) -> int:
     return done
 
 
+def recover() -> None:
+    """What a worker that ended has left undone."""
+    pending.recover()
+    spaces.recover_defaults()
+
+
 def _open_while_loading(dataset: Dataset, decoders: ThreadPoolExecutor) -> None:
     """Loading an encoder takes a minute the first time. Meanwhile the grid gets its pictures: files are opened for their
     thumbnails and measures, although they will be opened again for their vectors.
@@ -193,6 +199,7 @@ def _work(dataset: Dataset, claim: _Claim, found: Spaces, decoders: ThreadPoolEx
 
 def _claim(dataset: Dataset, size: int) -> _Claim:
     """Those that no worker has ended at, in order; when there are none of them, one that a worker has ended at."""
+    pending.keep_spaces(dataset.pk)
     waiting = (
         PendingEmbedding.objects.select_for_update(skip_locked=True)
         .filter(dataset=dataset, reason="")
@@ -209,6 +216,7 @@ def _claim(dataset: Dataset, size: int) -> _Claim:
 
 def _claim_unopened(dataset: Dataset) -> _Claim:
     """Those whose file nobody has opened; their rows stay for the encoders."""
+    pending.keep_spaces(dataset.pk)
     waiting = PendingEmbedding.objects.select_for_update(skip_locked=True, of=("self",))
     rows = list(
         waiting.filter(dataset=dataset, reason="", tries=0, item__sha256=None, item__text=None)
@@ -433,6 +441,7 @@ def _refuse(dataset: Dataset, claim: _Claim) -> None:
         if pk in worked_on:
             Item.objects.filter(pk=pk).update(problem=reason[:500])
     gone = [pk for pk in claim.refused if pk not in worked_on]
+    pending.forget(gone, but=[row.pk for row in claim.rows])
     hashes = [Path(claim.items[pk].file).name for pk in gone if claim.items[pk].file]
     creation.remove_items(dataset, gone)
     transaction.on_commit(lambda: media.remove_unused(hashes))

@@ -12,7 +12,10 @@ UPLOADED = "uploaded:"
 
 
 class EmbeddingSpace(models.Model):
-    """The vectors of one dataset under one output of one encoder. Its partitions are made and dropped with it."""
+    """The vectors of one dataset under one output of one encoder. Its partitions are made and dropped with it.
+
+    An encoder whose outputs only its weights tell has one placeholder meanwhile: no output, dimension 0, no partition.
+    """
 
     class State(models.TextChoices):
         PREPARING = "preparing", "its encoder is being fetched"
@@ -32,6 +35,7 @@ class EmbeddingSpace(models.Model):
 
     class Meta:
         ordering = ["id"]
+        verbose_name = "space"
         constraints = [
             models.UniqueConstraint(fields=["dataset", "encoder", "output"], name="one_space_per_output"),
             models.UniqueConstraint(fields=["dataset"], condition=Q(is_default=True), name="one_default_space"),
@@ -43,6 +47,10 @@ class EmbeddingSpace(models.Model):
     @property
     def is_uploaded(self) -> bool:
         return self.encoder.startswith(UPLOADED)
+
+    @property
+    def is_placeholder(self) -> bool:
+        return not self.output
 
 
 class Embedding(models.Model):
@@ -81,6 +89,8 @@ class PendingEmbedding(models.Model):
         indexes = [
             # Those that no worker has ended at come first.
             models.Index(fields=["dataset", "tries", "item"], name="pending_to_claim", condition=Q(reason="")),
+            # What waits for an encoder, counted and dropped.
+            models.Index(fields=["dataset", "encoder"], name="pending_by_encoder", condition=Q(reason="")),
             # The failures of a space, counted and listed.
             models.Index(fields=["dataset", "encoder"], name="pending_failed", condition=~Q(reason="")),
         ]

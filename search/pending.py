@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import structlog
 from celery import current_app
+from django.db import OperationalError as DatabaseUnavailable
 from django.db import connection, transaction
+from django.db.models import Count, QuerySet
 from kombu.exceptions import OperationalError
+from psycopg.errors import LockNotAvailable
 
 from datasets import jobs
+from datasets.errors import Conflict
 from datasets.models import Dataset, Job
 
 from . import attempts
@@ -16,8 +23,47 @@ from .models import EmbeddingAttempt, EmbeddingSpace, PendingEmbedding
 log = structlog.get_logger(__name__)
 
 _EMBED_LOCKS = 0x4B45
+_SPACES_LOCKS = 0x4B53
+_PATIENCE_S = 20
 # In the place of an encoder: the file is only to be opened, for its thumbnail and measures.
 OPEN_ONLY = ""
+
+
+class Busy(Conflict):
+    """Workers are at the dataset for longer than somebody can be kept waiting."""
+
+
+def keep_spaces(dataset_id: int) -> None:
+    """Until this transaction ends, no space of the dataset turns ready or is dropped. Shared: any number of workers and
+    imports may hold it."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock_shared(%s, %s)", [_SPACES_LOCKS, dataset_id % 2**31])
+
+
+@contextmanager
+def alone(dataset_id: int, *, is_patient: bool = False) -> Iterator[None]:
+    """Held around a transaction that makes spaces ready or drops them, while nobody holds ``keep_spaces``.
+
+    What claims or asks for vectors before sees the spaces as they were, and is over; what comes after sees them as they
+    are then. Waits for as long as one claim of a worker takes; raises ``Busy`` when that is too long, unless
+    ``is_patient``.
+    """
+    numbers = [_SPACES_LOCKS, dataset_id % 2**31]
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            if not is_patient:
+                cursor.execute(f"SET LOCAL lock_timeout = '{_PATIENCE_S}s'")
+            cursor.execute("SELECT pg_advisory_lock(%s, %s)", numbers)
+    except DatabaseUnavailable as error:
+        if not isinstance(error.__cause__, LockNotAvailable):
+            raise
+        raise Busy("The workers are busy with this dataset at the moment. Try again in a minute.") from error
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_unlock(%s, %s)", numbers)
+
 
 _ENQUEUE = """
 WITH spaces AS (
@@ -50,25 +96,29 @@ def enqueue(dataset: Dataset, *, job: Job | None, item_ids: list[int] | None = N
     How many vectors that are, an encoder's several outputs counted once. The job's phases grow by as many, in the same
     transaction.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _ENQUEUE,
-            {"dataset": dataset.pk, "job": job.pk if job else None, "items": item_ids, "encoder": encoder},
-        )
-        wanted, unopened = cursor.fetchone()
-    if wanted:
-        if job is not None:
-            jobs.advance(job.pk, "embed", total=wanted)
-            jobs.advance(job.pk, "thumbnails", total=unopened)
-        transaction.on_commit(lambda: send(dataset.pk))
+    with transaction.atomic():
+        keep_spaces(dataset.pk)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                _ENQUEUE,
+                {"dataset": dataset.pk, "job": job.pk if job else None, "items": item_ids, "encoder": encoder},
+            )
+            wanted, unopened = cursor.fetchone()
+        if wanted:
+            if job is not None:
+                jobs.advance(job.pk, "embed", total=wanted)
+                jobs.advance(job.pk, "thumbnails", total=unopened)
+            transaction.on_commit(lambda: send(dataset.pk))
     return wanted
 
 
-def try_again(dataset: Dataset, encoder: str) -> int:
-    """Ask again for what ``encoder`` could not embed. How many items that are."""
+@transaction.atomic
+def try_again(dataset: Dataset, encoder: str, *, job: Job) -> int:
+    """Ask again, in ``job``, for what ``encoder`` could not embed. How many items that are."""
     failed = PendingEmbedding.objects.filter(dataset=dataset, encoder=encoder).exclude(reason="")
-    number = failed.update(reason="", tries=0, job=None)
+    number = failed.update(reason="", tries=0, job=job)
     if number:
+        jobs.advance(job.pk, "embed", total=number)
         transaction.on_commit(lambda: send(dataset.pk))
     return number
 
@@ -145,14 +195,15 @@ SELECT job_id, count(*) FROM changed WHERE job_id IS NOT NULL GROUP BY job_id
 
 
 def give_up(dataset: Dataset, encoder: str, problem: str) -> None:
-    """The encoder itself cannot be used: its spaces have failed, and nothing of the dataset waits for it any more."""
+    """The encoder itself cannot be used: its spaces have failed with what was to fill them, and nothing of the dataset
+    waits for it any more. Imports go on without it."""
+    filling = embed_jobs(dataset, encoder)
     with transaction.atomic():
         EmbeddingSpace.objects.filter(dataset=dataset, encoder=encoder).update(
             state=EmbeddingSpace.State.FAILED, problem=problem[:500], becomes_default=False
         )
+        opened_only = _only_open(dataset, encoder)
         with connection.cursor() as cursor:
-            cursor.execute(_OPEN_ONLY, [OPEN_ONLY, dataset.pk, encoder, dataset.pk, OPEN_ONLY])
-            opened_only = dict(cursor.fetchall())
             cursor.execute(
                 "WITH dropped AS (DELETE FROM search_pendingembedding WHERE id IN ("
                 "SELECT id FROM search_pendingembedding WHERE dataset_id = %s AND encoder = %s AND reason = ''"
@@ -162,10 +213,52 @@ def give_up(dataset: Dataset, encoder: str, problem: str) -> None:
             )
             dropped = dict(cursor.fetchall())
         for job_id in dropped.keys() | opened_only.keys():
-            jobs.refuse(job_id, encoder, problem)
             jobs.advance(job_id, "embed", done=dropped.get(job_id, 0))
+        for job_id in (dropped.keys() | opened_only.keys()) - {job.pk for job in filling}:
+            jobs.refuse(job_id, encoder, problem)
+    for job in filling:
+        jobs.fail(job.pk, problem)
     for job_id in dropped:
         jobs.settle(job_id)
+
+
+def drop(dataset: Dataset, encoder: str) -> dict[int, int]:
+    """Forget what ``encoder`` was to embed and what it could not, as its spaces go. Job → how much of it that was."""
+    _only_open(dataset, encoder)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "WITH dropped AS ("
+            "DELETE FROM search_pendingembedding WHERE dataset_id = %s AND encoder = %s RETURNING job_id, reason"
+            ") SELECT job_id, count(*) FROM dropped WHERE job_id IS NOT NULL AND reason = '' GROUP BY job_id",
+            [dataset.pk, encoder],
+        )
+        return dict(cursor.fetchall())
+
+
+def forget(item_ids: list[int], *, but: list[int]) -> None:
+    """The items are about to go, and with them what else waits for them than the rows ``but``: no job waits for it."""
+    others = PendingEmbedding.objects.filter(item__in=item_ids, reason="", job__isnull=False).exclude(pk__in=but)
+    for job_id, number in others.order_by().values_list("job").annotate(number=Count("pk")):
+        jobs.advance(job_id, "embed", total=-number)
+
+
+def failures(space: EmbeddingSpace) -> QuerySet[PendingEmbedding]:
+    """What the encoder of the space could make no vector of, each with its item and the reason."""
+    failed = PendingEmbedding.objects.filter(dataset=space.dataset_id, encoder=space.encoder).exclude(reason="")
+    return failed.select_related("item")
+
+
+def embed_jobs(dataset: Dataset, encoder: str) -> list[Job]:
+    """The jobs that fill the spaces of ``encoder`` at the moment."""
+    filling = Job.objects.filter(dataset=dataset, kind=Job.Kind.EMBED, params__encoder=encoder)
+    return list(filling.filter(state__in=[Job.State.QUEUED, Job.State.RUNNING]))
+
+
+def _only_open(dataset: Dataset, encoder: str) -> dict[int, int]:
+    """Job → how many of its files are only to be opened now, as ``encoder`` does not do it."""
+    with connection.cursor() as cursor:
+        cursor.execute(_OPEN_ONLY, [OPEN_ONLY, dataset.pk, encoder, dataset.pk, OPEN_ONLY])
+        return dict(cursor.fetchall())
 
 
 class AtIt:

@@ -110,7 +110,7 @@ def keep_image(dataset: Dataset, stream: IO[bytes]) -> QueryImage:
 def run(query: Query, *, limit: int | None, min_score: float | None = None) -> Answer:
     """Answer exactly: every item that the filter lets pass and that has a vector is scored.
 
-    Raises ``NoLanguageSpace``, ``NoImageSpace``, ``ExampleNotReady``, ``EncoderUnavailable``.
+    Raises ``NoLanguageSpace``, ``NoImageSpace``, ``SpaceNotReady``, ``ExampleNotReady``, ``EncoderUnavailable``.
     """
     space, vector = compile(query)
     items = query.filter.apply(filters.items_of(query.dataset))
@@ -136,6 +136,7 @@ def compile(query: Query) -> tuple[EmbeddingSpace, Vectors]:
     space = spaces.space_for(query.dataset, words=bool(query.text), image=query.image is not None)
     known = vectors.of_items(space, [*query.like, *query.unlike]) if examples else {}
     if missing := [pk for pk in (*query.like, *query.unlike) if pk not in known]:
+        spaces.must_be_ready(space)
         raise ExampleNotReady(
             f"Item {missing[0]} has no vector"
             + (f" (nor {len(missing) - 1} more)" if len(missing) > 1 else "")

@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from . import embedding, pending
+from . import embedding
 
 
 @shared_task(queue="embed")
@@ -12,4 +12,4 @@ def embed_pending(dataset_id: int) -> None:
 
 @shared_task(queue="default", ignore_result=True)
 def recover_embedding() -> None:
-    pending.recover()
+    embedding.recover()

@@ -17,12 +17,12 @@ import numpy.typing as npt
 from django.db import connection, transaction
 
 from datasets import jobs, media
-from datasets.errors import Conflict
 from datasets.models import Dataset, Item, Job, StagedFile
 
-from . import spaces, vectors
+from . import pending, spaces, vectors
 from .models import EmbeddingSpace
 from .pending import OPEN_ONLY
+from .spaces import SpaceNotReady
 from .vector_files import Batch, By, Name, UnreadableVectors, VectorFile, open_file
 from .vectors import Vectors
 
@@ -36,10 +36,6 @@ _MOST_LISTED = 10_000
 _HALF_PRECISION = 2.0**-11
 
 _Ids = npt.NDArray[np.int64]
-
-
-class SpaceNotReady(Conflict):
-    """The space cannot take vectors now."""
 
 
 @dataclass(frozen=True)
@@ -221,6 +217,7 @@ def _write(job: Job, space: EmbeddingSpace, batch: Batch, item_ids: _Ids, by: By
     is_meant[list(problems)] = False
     settled: set[int] = set()
     with transaction.atomic():
+        pending.keep_spaces(job.dataset_id)
         if not EmbeddingSpace.objects.select_for_update(no_key=True).filter(pk=space.pk).exists():
             raise SpaceNotReady(f"Space {space.pk} was deleted meanwhile.")
         wanted = item_ids[is_meant].tolist()

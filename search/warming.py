@@ -46,7 +46,8 @@ def _load_defaults() -> None:
 
 def _load_encoders() -> None:
     try:
-        names = set(EmbeddingSpace.objects.filter(accepts__contains=["text"]).values_list("encoder", flat=True))
+        ready = EmbeddingSpace.objects.filter(state=EmbeddingSpace.State.READY, accepts__contains=["text"])
+        names = set(ready.values_list("encoder", flat=True))
         for name in names:
             encoders.get(name).encode_texts(["a photo"])
     except (DatabaseError, EncoderError, EncoderUnavailable, UnknownEncoder) as error:

@@ -10,13 +10,13 @@ from datasets import creation, selection, signals
 from datasets.api import extras
 from datasets.models import Dataset, Job
 
-from . import pending, query, spaces, vector_upload  # noqa: F401  (it registers how its jobs are run)
+from . import pending, preparation, query, spaces, vector_upload  # noqa: F401  (it registers how its jobs are run)
 from .api.spaces import spaces_of
 
 
 @receiver(signals.dataset_created)
 def make_spaces(sender: Any, *, dataset: Dataset, **kwargs: Any) -> None:
-    spaces.create_spaces(dataset)
+    preparation.create_spaces(dataset)
 
 
 @receiver(signals.items_added)

@@ -19,6 +19,7 @@ ROLE_NAMES = [(role.label, role.label) for role in Role]
 # What a job tells of its result.
 _RESULTS = ("added", "already_in", "written", "unchanged", "refused", "missing")
 ITEM_STATES = ["pending", "ready", "unreadable"]
+SPACE_STATES = ["preparing", "ready", "failed"]
 
 
 @cache
@@ -128,6 +129,8 @@ class SpaceSerializer(serializers.Serializer[Any]):
     embedded = serializers.IntegerField()
     accepts = serializers.ListField(child=serializers.CharField())
     is_default = serializers.BooleanField()
+    state = serializers.ChoiceField(choices=SPACE_STATES)
+    problem = serializers.CharField(allow_blank=True, help_text="Why it has failed.")
 
 
 class DatasetSerializer(serializers.Serializer[Any]):

@@ -65,6 +65,46 @@ class AnswerSerializer(serializers.Serializer[Any]):
     query = SaidSerializer()
 
 
+class SpaceDetailSerializer(SpaceSerializer):
+    title = serializers.CharField(help_text="Of its encoder.")
+    becomes_default = serializers.BooleanField(help_text="It takes over as default when it is complete.")
+    total = serializers.IntegerField(help_text="Items of the dataset.")
+    pending = serializers.IntegerField(help_text="Items that wait for its encoder.")
+    failed = serializers.IntegerField(help_text="Items that its encoder could make no vector of.")
+    size_bytes = serializers.IntegerField(help_text="On disk.")
+    job = serializers.IntegerField(allow_null=True, help_text="The job that fills it, when one is at it.")
+
+
+class NewSpaceSerializer(serializers.Serializer[Any]):
+    encoder = serializers.CharField(max_length=200)
+    becomes_default = serializers.BooleanField(default=False, help_text="Take over as default when complete.")
+
+
+class SpaceChangeSerializer(serializers.Serializer[Any]):
+    is_default = serializers.BooleanField(required=False)
+    when_complete = serializers.BooleanField(
+        required=False, help_text="With is_default: not now, but as soon as every item is embedded or has failed."
+    )
+    becomes_default = serializers.BooleanField(
+        required=False, help_text="false: it does not take over when it is complete."
+    )
+
+    def validate_is_default(self, value: bool) -> bool:
+        if not value:
+            raise serializers.ValidationError("A dataset has one default space. Make another one the default instead.")
+        return value
+
+    def validate_becomes_default(self, value: bool) -> bool:
+        if value:
+            raise serializers.ValidationError("Ask with is_default and when_complete.")
+        return value
+
+
+class FailureSerializer(serializers.Serializer[Any]):
+    item = ItemSerializer()
+    reason = serializers.CharField()
+
+
 class EncoderOutputSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     dimension = serializers.IntegerField()
@@ -76,9 +116,14 @@ class EncoderSerializer(serializers.Serializer[Any]):
     title = serializers.CharField()
     description = serializers.CharField()
     modalities = serializers.ListField(child=serializers.CharField())
-    outputs = EncoderOutputSerializer(many=True)
+    outputs = EncoderOutputSerializer(many=True, help_text="Empty when only the weights tell them.")
+    dimensions = serializers.ListField(child=serializers.IntegerField(), help_text="Of its outputs, as far as known.")
     license = serializers.CharField()
     source = serializers.CharField()
     is_default = serializers.BooleanField()
     available = serializers.BooleanField()
-    reason = serializers.CharField(allow_blank=True)
+    reason = serializers.CharField(allow_blank=True, help_text="Why it cannot be used.")
+    is_here = serializers.BooleanField(help_text="It can be used without fetching anything.")
+    megabytes = serializers.IntegerField(allow_null=True, help_text="To be fetched; null where nobody has said.")
+    per_second = serializers.FloatField(allow_null=True, help_text="Items on this machine, about.")
+    is_recommended = serializers.BooleanField()

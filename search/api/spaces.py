@@ -1,4 +1,4 @@
-"""The spaces of datasets, as they stand in the answers of `datasets`."""
+"""The spaces of datasets as JSON: in short, as they stand in the answers of `datasets`, and in full."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from typing import Any
 
 from django.db import connection
 
-from ..models import EmbeddingSpace
+from datasets.models import Job
+
+from .. import coverage, encoders
+from ..models import UPLOADED, EmbeddingSpace
 
 
 def spaces_of(dataset_ids: list[int]) -> dict[int, list[dict[str, Any]]]:
@@ -33,4 +36,44 @@ def space_json(space: EmbeddingSpace, embedded: int) -> dict[str, Any]:
         "embedded": embedded,
         "accepts": space.accepts,
         "is_default": space.is_default,
+        "state": space.state,
+        "problem": space.problem,
     }
+
+
+def details_json(spaces: list[EmbeddingSpace]) -> list[dict[str, Any]]:
+    """Four queries, whatever the number of spaces."""
+    covered = coverage.of_spaces(spaces)
+    jobs = _open_jobs({space.dataset_id for space in spaces})
+    return [
+        space_json(space, covered[space.pk].embedded)
+        | {
+            "title": _title(space),
+            "becomes_default": space.becomes_default,
+            "total": covered[space.pk].total,
+            "pending": covered[space.pk].pending,
+            "failed": covered[space.pk].failed,
+            "size_bytes": covered[space.pk].size_bytes,
+            "job": jobs.get((space.dataset_id, space.encoder)),
+        }
+        for space in spaces
+    ]
+
+
+def _open_jobs(dataset_ids: set[int]) -> dict[tuple[int, str], int]:
+    """(dataset, encoder) → the job that fills its spaces."""
+    filling = Job.objects.filter(dataset__in=dataset_ids, kind=Job.Kind.EMBED)
+    found = filling.filter(state__in=[Job.State.QUEUED, Job.State.RUNNING]).order_by("pk")
+    return {
+        (dataset_id, encoder): pk
+        for pk, dataset_id, encoder in found.values_list("pk", "dataset_id", "params__encoder")
+    }
+
+
+def _title(space: EmbeddingSpace) -> str:
+    if space.is_uploaded:
+        return space.encoder.removeprefix(UPLOADED)
+    try:
+        return encoders.spec(space.encoder).title
+    except encoders.UnknownEncoder:
+        return space.encoder  # its package is gone; what it has embedded is still here

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from django.http import HttpResponse, QueryDict
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.parsers import FormParser, JSONParser, MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -21,7 +21,7 @@ from datasets.api.serializers import page_of
 from datasets.api.views.items import ids_as_bytes
 from datasets.models import Dataset, Item
 
-from .. import encoders
+from .. import encoders, offers
 from .. import query as queries
 from ..query import Answer, InvalidQuery, Query
 from .serializers import AnswerSerializer, EncoderSerializer, QuerySerializer, SearchSerializer, SearchUploadSerializer
@@ -131,15 +131,23 @@ def _elapsed_ms(began: float) -> float:
 
 
 class EncodersView(APIView):
-    """The encoders that a new dataset can have."""
+    """The encoders that a dataset can have. With ``name`` that one alone, which need not be among those listed: some
+    families make an encoder of any model that is named to them."""
 
-    @extend_schema(operation_id="encoders_list", responses=page_of(EncoderSerializer))
+    @extend_schema(
+        operation_id="encoders_list",
+        parameters=[OpenApiParameter("name", OpenApiTypes.STR)],
+        responses=page_of(EncoderSerializer),
+    )
     def get(self, request: Request) -> Response:
-        return Response({"results": [_encoder_json(spec) for spec in encoders.all_specs()], "next": None})
+        name = request.query_params.get("name")
+        specs = [encoders.spec(name)] if name else encoders.all_specs()
+        return Response({"results": [_encoder_json(spec) for spec in specs], "next": None})
 
 
 def _encoder_json(spec: encoders.EncoderSpec) -> dict[str, Any]:
-    reason = encoders.why_unavailable(spec.name)
+    offer = offers.of_encoder(spec)
+    dimensions = [output.dimension for output in spec.outputs] or ([spec.facts.dimension] if spec.facts else [])
     return {
         "name": spec.name,
         "title": spec.title,
@@ -149,9 +157,14 @@ def _encoder_json(spec: encoders.EncoderSpec) -> dict[str, Any]:
             {"name": output.name, "dimension": output.dimension, "accepts": sorted(output.accepts)}
             for output in spec.outputs
         ],
+        "dimensions": dimensions,
         "license": spec.license,
         "source": spec.source,
         "is_default": spec.name in {encoders.default_for(modality) for modality in spec.modalities},
-        "available": not reason,
-        "reason": reason,
+        "available": not offer.reason,
+        "reason": offer.reason,
+        "is_here": offer.is_here,
+        "megabytes": offer.megabytes,
+        "per_second": offer.per_second,
+        "is_recommended": offer.is_recommended,
     }

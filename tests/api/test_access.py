@@ -86,6 +86,13 @@ TABLE: list[tuple[str, str, Body, str, set[int]]] = [
     ("post", "datasets/{dataset}/ranking/", lambda w: {"like": [w.items[0].pk]}, VIEWER, {409}),
     ("post", "datasets/{dataset}/vectors/", None, MANAGER, {400}),  # no file
     ("get", "spaces/{space}/vectors/", None, VIEWER, {200}),
+    ("get", "datasets/{dataset}/spaces/", None, VIEWER, {200}),
+    ("post", "datasets/{dataset}/spaces/", lambda w: {"encoder": "efficientnet-lite0"}, MANAGER, {202}),
+    ("get", "spaces/{space}/", None, VIEWER, {200}),
+    ("patch", "spaces/{space}/", lambda w: {"is_default": True}, MANAGER, {200}),
+    ("delete", "spaces/{space}/", None, MANAGER, {409}),  # the only one
+    ("get", "spaces/{space}/failures/", None, VIEWER, {200}),
+    ("post", "spaces/{space}/retry/", None, MANAGER, {202}),
     ("post", "datasets/{dataset}/restore/", None, MANAGER, {404}),  # it is not deleted
 ]  # fmt: skip
 

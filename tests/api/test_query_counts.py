@@ -13,6 +13,8 @@ from rest_framework.test import APIClient
 
 from datasets import creation, jobs, labelling, selection
 from datasets.models import Dataset, Job, LabelClass, Membership, Role
+from search import preparation
+from search.models import EmbeddingSpace, PendingEmbedding
 from tests.fixtures import add_items
 
 LISTS = [
@@ -23,6 +25,8 @@ LISTS = [
     "datasets/{id}/jobs/",
     "datasets/{id}/operations/",
     "datasets/{id}/stats/",
+    "datasets/{id}/spaces/",
+    "spaces/{space}/failures/",
     "jobs/",
 ]
 
@@ -38,6 +42,11 @@ def grow(dataset: Dataset, by: Any, number: int) -> None:
         Membership.objects.create(dataset=dataset, user=user, role=Role.VIEWER)
         job = jobs.create(dataset, Job.Kind.IMPORT, by=by, phases=["scan", "index"], params={})
         jobs.refuse(job.pk, "bad.jpg", "It is bad.")
+        PendingEmbedding.objects.create(dataset=dataset, item=item, encoder=dataset.encoder, reason="It is bad.")
+        EmbeddingSpace.objects.create(
+            dataset=dataset, encoder=f"encoder {start + at}", output="o", dimension=2, accepts=[]
+        )
+        preparation.try_again(EmbeddingSpace.objects.latest("pk"), by=by)
         add_items(creation.create_dataset(name=f"other {start + at}", modality="text", by=by), 6)
 
 
@@ -50,7 +59,7 @@ def test_a_list_costs_the_same_however_long(
     for number in (2, 18):
         grow(dataset, alice, number)
         with CaptureQueriesContext(connection) as queries:
-            response = client.get("/api/v1/" + address.format(id=dataset.pk))
+            response = client.get("/api/v1/" + address.format(id=dataset.pk, space=dataset.spaces.all()[0].pk))
         assert response.status_code == 200
         costs.append(len(queries))
     assert costs[0] == costs[1]

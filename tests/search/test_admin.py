@@ -7,7 +7,8 @@ from typing import Any
 from django.test import Client
 from django.urls import reverse
 
-from datasets.models import Dataset
+from datasets import jobs
+from datasets.models import Dataset, Job
 from search import pending
 from search.models import EmbeddingSpace, PendingEmbedding
 from tests.fixtures import add_items
@@ -23,6 +24,8 @@ def test_staff_have_a_failed_space_tried_again(dataset: Dataset, alice: Any, cli
     assert "out of order" in client.get(page).content.decode()
     space = dataset.spaces.all()[0]
     said = client.post(page, {"action": "try_again", "_selected_action": [space.pk]}, follow=True).content.decode()
-    assert "3 items are asked for again." in said
+    job = Job.objects.get(kind=Job.Kind.EMBED)
+    assert f"{dataset.encoder} tries again in “{dataset}”: job {job.pk}." in said
+    jobs.run(job.pk)
     assert {one.state for one in dataset.spaces.all()} == {EmbeddingSpace.State.READY}
     assert PendingEmbedding.objects.filter(dataset=dataset).count() == 3

@@ -17,7 +17,7 @@ from django.db import connection, connections, transaction
 
 from datasets import creation, importing, jobs, media
 from datasets.models import Dataset, Item, Job
-from search import embedding, encoders, pending, spaces
+from search import embedding, encoders, pending, preparation
 from search.attempts import Notebook
 from search.encoders.base import EncoderError
 from search.models import Embedding, EmbeddingAttempt, EmbeddingSpace, PendingEmbedding
@@ -305,7 +305,7 @@ def test_a_failed_space_can_try_again(dataset: Dataset, alice: Any) -> None:
     embedding.embed_pending(dataset.pk)
     space = dataset.spaces.all()[0]
     assert (space.state, space.problem) == (EmbeddingSpace.State.FAILED, "out of order")
-    assert spaces.try_again(space) == 3
+    jobs.run(preparation.try_again(space, by=alice).pk)
     assert embedding.embed_pending(dataset.pk) == 3
     space.refresh_from_db()
     assert (space.state, space.problem) == (EmbeddingSpace.State.READY, "")

@@ -14,7 +14,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 
 from datasets import importing, jobs, marking, selection
 from datasets.models import Dataset, Item, Job, StagedFile
-from search import embedding, pending, spaces, vector_files, vector_upload, vectors
+from search import embedding, pending, vector_files, vector_upload, vectors
 from search.models import Embedding, EmbeddingSpace, PendingEmbedding
 from tests.fixtures import add_items, jpeg
 
@@ -85,7 +85,7 @@ def test_vectors_make_a_space_that_finds_what_is_similar(client: Any, dataset: D
     assert (job["state"], job["kind"], job["errors"]) == ("succeeded", "vectors", [])
     assert job["result"] == {"written": 6, "unchanged": 0, "refused": 0, "missing": 0}
     assert (space.encoder, space.dimension, space.accepts, space.is_default) == ("uploaded:ours", 8, [], False)
-    spaces.make_default(space)
+    assert client.patch(f"/api/v1/spaces/{space.pk}/", {"is_default": True}, format="json").json()["title"] == "ours"
     found = client.post(f"/api/v1/datasets/{dataset.pk}/search/", {"like": [items[1].pk]}, format="json").json()
     assert [one["item"]["id"] for one in found["results"]][:2] == [items[1].pk, items[4].pk]
     assert found["space"]["encoder"] == "uploaded:ours"
@@ -213,7 +213,7 @@ def test_a_footer_that_promises_more_than_there_is_is_refused(client: Any, datas
         ({"name": "a", "space": 1}, 400, "Say where the vectors go"),
         ({"name": "a\x07b"}, 400, "characters that can be printed"),
         ({"name": "ours", "by": "hash"}, 400, "by"),
-        ({"space": 2**40}, 404, "no embedding space"),
+        ({"space": 2**40}, 404, "no space"),
     ],
 )
 def test_where_they_go_must_be_clear(client: Any, dataset: Dataset, fields: Any, status: int, said: str) -> None:
@@ -280,7 +280,8 @@ def test_no_encoder_is_asked_for_a_space_of_uploaded_vectors(client: Any, datase
     _, space = upload(client, dataset, parquet(directions(1), key=[items[0].key]), name="ours")
     pending.enqueue(dataset, job=None)
     assert set(PendingEmbedding.objects.values_list("encoder", flat=True)) == {dataset.encoder}
-    assert spaces.try_again(space) == 0
+    refused = client.post(f"/api/v1/spaces/{space.pk}/retry/")
+    assert (refused.status_code, refused.json()["detail"][:37]) == (400, "These vectors were computed elsewhere")
     told = client.get(f"/api/v1/datasets/{dataset.pk}/").json()["spaces"]
     assert {one["encoder"]: one["embedded"] for one in told} == {dataset.encoder: 0, "uploaded:ours": 1}
 

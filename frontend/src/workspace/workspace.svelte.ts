@@ -10,7 +10,7 @@ import { countAbove, Selection } from "./selection.svelte";
 import { EMPTY, filterQuery, isFiltered, isSearch, queryBody, readView, writeView, type View } from "./view";
 
 export type Panel =
-  "palette" | "tags" | "keys" | "history" | "classes" | "members" | "import" | "jobs" | null;
+  "palette" | "tags" | "keys" | "history" | "classes" | "members" | "spaces" | "import" | "jobs" | null;
 
 /** What becomes of labels that people gave, in a bulk act. */
 export type Answer = "keep" | "replace";

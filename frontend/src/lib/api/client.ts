@@ -12,6 +12,7 @@ export type Member = Schemas["Member"];
 export type Job = Schemas["Job"];
 export type Operation = Schemas["Operation"];
 export type Statistics = Schemas["Statistics"];
+export type Space = Schemas["SpaceDetail"];
 export type Encoder = Schemas["Encoder"];
 export type User = Schemas["User"];
 export type HistoryEntry = Schemas["HistoryEntry"];

@@ -1,6 +1,6 @@
 // Server state: one client, and the queries that more than one screen reads.
 import { QueryClient } from "@tanstack/svelte-query";
-import { api, body, Problem, type Dataset, type Job, type User } from "./client";
+import { api, body, Problem, type Dataset, type Job, type Space, type User } from "./client";
 
 const isTemporary = (error: Error) =>
   !(error instanceof Problem) || error.status === 0 || error.status >= 500;
@@ -74,4 +74,27 @@ export const encoders = () => ({
   queryKey: ["encoders"],
   staleTime: 60_000,
   queryFn: async () => (await body(api.GET("/api/v1/encoders/"))).results,
+});
+
+/** One encoder by its name, which need not be among those listed. */
+export const encoder = (name: string) => ({
+  queryKey: ["encoders", name],
+  staleTime: 60_000,
+  queryFn: async () => (await body(api.GET("/api/v1/encoders/", { params: { query: { name } } }))).results[0],
+});
+
+/** Counting takes a part of a second where there are very many. */
+const MANY = 200_000;
+
+function whileFilling(query: { state: { data?: Space[] } }): number {
+  const found = query.state.data ?? [];
+  if (!found.some(({ job, pending }) => job !== null || pending > 0)) return POLL_IDLE_MS;
+  return found.some(({ total }) => total > MANY) ? 5 * POLL_RUNNING_MS : POLL_RUNNING_MS;
+}
+
+export const spaces = (id: number) => ({
+  queryKey: ["dataset", id, "spaces"],
+  refetchInterval: whileFilling,
+  queryFn: async (): Promise<Space[]> =>
+    (await body(api.GET("/api/v1/datasets/{id}/spaces/", { params: { path: { id } } }))).results,
 });

@@ -376,6 +376,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/datasets/{id}/spaces/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description The spaces of a dataset, oldest first. An encoder with several outputs has a space for each. */
+        get: operations["spaces_list"];
+        put?: never;
+        /** @description Embed everything with one more encoder. Its spaces are there at once; the job fills them. */
+        post: operations["datasets_spaces_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/datasets/{id}/stats/": {
         parameters: {
             query?: never;
@@ -455,7 +473,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** @description The encoders that a new dataset can have. */
+        /**
+         * @description The encoders that a dataset can have. With ``name`` that one alone, which need not be among those listed: some
+         *     families make an encoder of any model that is named to them.
+         */
         get: operations["encoders_list"];
         put?: never;
         post?: never;
@@ -653,6 +674,59 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/spaces/{id}/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description One space. */
+        get: operations["spaces_retrieve"];
+        put?: never;
+        post?: never;
+        /** @description Delete its encoder from the dataset: all spaces of that encoder, with their vectors. */
+        delete: operations["spaces_destroy"];
+        options?: never;
+        head?: never;
+        /** @description Make it the default: now, which needs it to be complete, or as soon as it is. */
+        patch: operations["spaces_partial_update"];
+        trace?: never;
+    };
+    "/api/v1/spaces/{id}/failures/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description The items that the encoder of the space could make no vector of, each with the reason. */
+        get: operations["space_failures_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/spaces/{id}/retry/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description Let the encoder try again: to be fetched, and what it failed at, or what a canceled job left out. */
+        post: operations["spaces_retry_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/spaces/{id}/vectors/": {
         parameters: {
             query?: never;
@@ -770,12 +844,26 @@ export interface components {
             title: string;
             description: string;
             modalities: string[];
+            /** @description Empty when only the weights tell them. */
             outputs: components["schemas"]["EncoderOutput"][];
+            /** @description Of its outputs, as far as known. */
+            dimensions: number[];
             license: string;
             source: string;
             is_default: boolean;
             available: boolean;
+            /** @description Why it cannot be used. */
             reason: string;
+            /** @description It can be used without fetching anything. */
+            is_here: boolean;
+            /** @description To be fetched; null where nobody has said. */
+            megabytes: number | null;
+            /**
+             * Format: double
+             * @description Items on this machine, about.
+             */
+            per_second: number | null;
+            is_recommended: boolean;
         };
         EncoderOutput: {
             name: string;
@@ -784,6 +872,18 @@ export interface components {
         };
         EncoderPage: {
             results: components["schemas"]["Encoder"][];
+            /**
+             * Format: uri
+             * @description The next page, when there is one.
+             */
+            next: string | null;
+        };
+        Failure: {
+            item: components["schemas"]["Item"];
+            reason: string;
+        };
+        FailurePage: {
+            results: components["schemas"]["Failure"][];
             /**
              * Format: uri
              * @description The next page, when there is one.
@@ -1017,6 +1117,14 @@ export interface components {
             /** @default false */
             multi_label: boolean;
         };
+        NewSpaceRequest: {
+            encoder: string;
+            /**
+             * @description Take over as default when complete.
+             * @default false
+             */
+            becomes_default: boolean;
+        };
         Operation: {
             readonly id: number;
             readonly kind: components["schemas"]["OperationKindEnum"];
@@ -1060,6 +1168,13 @@ export interface components {
         };
         PatchedMemberChangeRequest: {
             role?: components["schemas"]["RoleEnum"];
+        };
+        PatchedSpaceChangeRequest: {
+            is_default?: boolean;
+            /** @description With is_default: not now, but as soon as every item is embedded or has failed. */
+            when_complete?: boolean;
+            /** @description false: it does not take over when it is complete. */
+            becomes_default?: boolean;
         };
         PathImportRequest: {
             path: string;
@@ -1185,7 +1300,51 @@ export interface components {
             embedded: number;
             accepts: string[];
             is_default: boolean;
+            state: components["schemas"]["SpaceStateEnum"];
+            /** @description Why it has failed. */
+            problem: string;
         };
+        SpaceDetail: {
+            id: number;
+            encoder: string;
+            output: string;
+            dimension: number;
+            embedded: number;
+            accepts: string[];
+            is_default: boolean;
+            state: components["schemas"]["SpaceStateEnum"];
+            /** @description Why it has failed. */
+            problem: string;
+            /** @description Of its encoder. */
+            title: string;
+            /** @description It takes over as default when it is complete. */
+            becomes_default: boolean;
+            /** @description Items of the dataset. */
+            total: number;
+            /** @description Items that wait for its encoder. */
+            pending: number;
+            /** @description Items that its encoder could make no vector of. */
+            failed: number;
+            /** @description On disk. */
+            size_bytes: number;
+            /** @description The job that fills it, when one is at it. */
+            job: number | null;
+        };
+        SpaceDetailPage: {
+            results: components["schemas"]["SpaceDetail"][];
+            /**
+             * Format: uri
+             * @description The next page, when there is one.
+             */
+            next: string | null;
+        };
+        /**
+         * @description * `preparing` - preparing
+         *     * `ready` - ready
+         *     * `failed` - failed
+         * @enum {string}
+         */
+        SpaceStateEnum: "preparing" | "ready" | "failed";
         Statistics: {
             /** @description Items under the filter. */
             total: number;
@@ -2122,6 +2281,57 @@ export interface operations {
             };
         };
     };
+    spaces_list: {
+        parameters: {
+            query?: {
+                /** @description Where a page begins: part of the `next` of the one before. */
+                cursor?: string;
+                /** @description Rows a page: 100 unless told, 1,000 at most. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SpaceDetailPage"];
+                };
+            };
+        };
+    };
+    datasets_spaces_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewSpaceRequest"];
+            };
+        };
+        responses: {
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobStarted"];
+                };
+            };
+        };
+    };
     datasets_stats_retrieve: {
         parameters: {
             query?: {
@@ -2262,7 +2472,9 @@ export interface operations {
     };
     encoders_list: {
         parameters: {
-            query?: never;
+            query?: {
+                name?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -2544,6 +2756,119 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Undone"];
+                };
+            };
+        };
+    };
+    spaces_retrieve: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SpaceDetail"];
+                };
+            };
+        };
+    };
+    spaces_destroy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No response body */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    spaces_partial_update: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["PatchedSpaceChangeRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SpaceDetail"];
+                };
+            };
+        };
+    };
+    space_failures_list: {
+        parameters: {
+            query?: {
+                /** @description Where a page begins: part of the `next` of the one before. */
+                cursor?: string;
+                /** @description Rows a page: 100 unless told, 1,000 at most. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FailurePage"];
+                };
+            };
+        };
+    };
+    spaces_retry_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobStarted"];
                 };
             };
         };
