@@ -14,8 +14,9 @@ from django.contrib.auth import get_user_model
 from PIL import Image
 from rest_framework.test import APIClient
 
-from datasets import classes, creation
+from datasets import classes, creation, jobs
 from datasets.models import Dataset, Item, LabelClass, Membership, Role
+from search import pending
 
 EVAL = Path(__file__).resolve().parents[2] / "shared" / "eval"
 
@@ -72,6 +73,13 @@ def with_members(dataset: Dataset, bob: Any, rita: Any, vera: Any) -> Dataset:
 def foreign(charlie: Any) -> Dataset:
     """Charlie's dataset, which nobody else may see."""
     return creation.create_dataset(name="secret", modality="image", by=charlie)
+
+
+@pytest.fixture
+def unheard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that an earlier test has started hears of nothing: what this test commits, it does itself."""
+    monkeypatch.setattr(jobs, "_send", lambda job_id: None)
+    monkeypatch.setattr(pending, "send", lambda dataset_id: None)
 
 
 def add_items(dataset: Dataset, number: int, **fields: Any) -> list[Item]:

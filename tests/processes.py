@@ -129,7 +129,7 @@ def _popen(command: list[str], log: Path, environment: dict[str, str] | None = N
         return subprocess.Popen(
             command,
             cwd=settings.BASE_DIR,
-            env={**os.environ, "DATABASE_URL": test_database_url(), "REDIS_URL": settings.REDIS_URL}
+            env={**os.environ, "DATABASE_URL": database_url_of_tests(), "REDIS_URL": settings.REDIS_URL}
             | {"SECRET_KEY": settings.SECRET_KEY, "PYTHONUNBUFFERED": "1"}
             | (environment or {}),
             stdin=subprocess.DEVNULL,
@@ -139,7 +139,7 @@ def _popen(command: list[str], log: Path, environment: dict[str, str] | None = N
         )
 
 
-def test_database_url() -> str:
+def database_url_of_tests() -> str:
     """For a process of its own, as `DATABASE_URL`."""
     found = connection.settings_dict
     user = quote(found["USER"], safe="") + (f":{quote(found['PASSWORD'], safe='')}" if found["PASSWORD"] else "")

@@ -18,7 +18,7 @@ from datasets.models import Dataset, Item
 from search import comparison
 from search.comparison import knn_accuracy, nearest, overlap, separation
 from tests.fixtures import jpeg
-from tests.processes import test_database_url
+from tests.processes import database_url_of_tests
 
 
 def clusters(spread: float, number: int = 20) -> tuple[Any, Any]:
@@ -84,9 +84,10 @@ def photos(dataset: Dataset, alice: Any) -> Dataset:
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("unheard")
 def test_encoders_are_compared_on_a_dataset(photos: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """The processes read the database of the test: what is in is committed."""
-    monkeypatch.setenv("DATABASE_URL", test_database_url())
+    monkeypatch.setenv("DATABASE_URL", database_url_of_tests())
     monkeypatch.setenv("SECRET_KEY", settings.SECRET_KEY)
     Item.objects.filter(pk=photos.items.first().pk).update(file="gone.jpg")  # type: ignore[union-attr]
     done: list[int] = []

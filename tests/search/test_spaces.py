@@ -298,6 +298,7 @@ def test_items_that_come_while_it_is_fetched_are_embedded_too(filled: Dataset, a
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("unheard")
 def test_an_item_between_two_snapshots_is_not_lost(shop: Shop) -> None:
     """Its batch has asked for vectors before the space was ready, and commits after the space asked for every item."""
     alice = make_user("alice")
@@ -565,6 +566,7 @@ def test_files_are_still_opened_when_the_encoder_that_would_have_goes(alice: Any
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("unheard")
 def test_deleting_waits_for_a_claim_and_brings_no_vector_back(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker is in the middle of a claim while its encoder is deleted."""
     alice = make_user("alice")
@@ -616,6 +618,7 @@ def test_deleting_waits_for_a_claim_and_brings_no_vector_back(shop: Shop, monkey
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("unheard")
 def test_who_waits_too_long_is_told_so(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     alice = make_user("alice")
     dataset = creation.create_dataset(name="busy", modality="image", by=alice)
@@ -647,6 +650,7 @@ def test_who_waits_too_long_is_told_so(shop: Shop, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("unheard")
 def test_counts_are_read_from_indexes_alone() -> None:
     dataset = creation.create_dataset(name="many", modality="image", by=make_user("alice"))
     items = add_items(dataset, 3000)
