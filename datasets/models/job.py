@@ -20,6 +20,7 @@ class Job(models.Model):
     class Kind(models.TextChoices):
         IMPORT = "import"
         EMBED = "embed"
+        REGIONS = "regions"
 
     dataset = models.ForeignKey(Dataset, models.CASCADE, related_name="jobs")
     kind = models.CharField(max_length=16, choices=Kind)
