@@ -5,10 +5,11 @@ from __future__ import annotations
 import structlog
 from celery import current_app
 from django.db import connection, transaction
+from django.db.models import QuerySet
 from kombu.exceptions import OperationalError
 
 from datasets import jobs
-from datasets.models import Dataset, Job
+from datasets.models import Dataset, Job, RegionLayer
 
 from . import attempts
 from .models import EmbeddingAttempt, EmbeddingSpace, PendingEmbedding
@@ -18,6 +19,8 @@ log = structlog.get_logger(__name__)
 _EMBED_LOCKS = 0x4B45
 # In the place of an encoder: the file is only to be opened, for its thumbnail and measures.
 OPEN_ONLY = ""
+# Phases of jobs: items as a whole, and the regions in them.
+WHOLE, REGIONS = "embed", "regions"
 
 _ENQUEUE = """
 WITH spaces AS (
@@ -35,7 +38,7 @@ WITH spaces AS (
        AND CASE WHEN space.encoder = '' THEN item.sha256 IS NULL AND item.text IS NULL
                 ELSE NOT EXISTS (SELECT FROM search_embedding AS embedding
                                   WHERE embedding.space_id = space.id AND embedding.item_id = item.id) END
-    ON CONFLICT (item_id, encoder) DO NOTHING
+    ON CONFLICT (item_id, encoder, layer_id) DO NOTHING
     RETURNING item_id
 )
 SELECT count(*), count(DISTINCT item_id) FILTER (WHERE sha256 IS NULL) FROM wanted JOIN datasets_item ON id = item_id
@@ -64,7 +67,7 @@ def enqueue(dataset: Dataset, *, job: Job | None, item_ids: list[int] | None = N
 
 def try_again(dataset: Dataset, encoder: str) -> int:
     """Ask again for what ``encoder`` could not embed. How many items that are."""
-    failed = PendingEmbedding.objects.filter(dataset=dataset, encoder=encoder).exclude(reason="")
+    failed = PendingEmbedding.objects.filter(dataset=dataset, encoder=encoder, layer=None).exclude(reason="")
     number = failed.update(reason="", tries=0, job=None)
     if number:
         transaction.on_commit(lambda: send(dataset.pk))
@@ -80,7 +83,8 @@ def withdraw(job: Job) -> None:
             [job.pk],
         )
         cursor.execute(
-            "UPDATE datasets_jobphase SET total = done WHERE job_id = %s AND name IN ('thumbnails', 'embed')", [job.pk]
+            "UPDATE datasets_jobphase SET total = done WHERE job_id = %s AND name IN ('thumbnails', 'embed', 'regions')",
+            [job.pk],
         )
 
 
@@ -117,11 +121,15 @@ def set_aside(dataset: Dataset) -> None:
         for row in rows:
             if row.job_id:
                 jobs.refuse(row.job_id, row.item.key, f"no vector from {row.encoder}: {row.reason}")
-                jobs.advance(row.job_id, "embed", done=1)
+                jobs.advance(row.job_id, phase_of(row), done=1)
                 if row.item.sha256 is None:
                     jobs.advance(row.job_id, "thumbnails", done=1)
     for job_id in {row.job_id for row in rows if row.job_id}:
         jobs.settle(job_id)
+
+
+def phase_of(row: PendingEmbedding) -> str:
+    return REGIONS if row.layer_id else WHOLE
 
 
 # Their files are still to be opened, for thumbnails and measures, unless another encoder will.
@@ -131,11 +139,11 @@ UPDATE search_pendingembedding AS pending SET encoder = %s
   FROM datasets_item AS item
  WHERE pending.id IN (
         SELECT id FROM search_pendingembedding
-         WHERE dataset_id = %s AND encoder = %s AND reason = '' ORDER BY id FOR UPDATE SKIP LOCKED)
+         WHERE dataset_id = %s AND encoder = %s AND layer_id IS NULL AND reason = '' ORDER BY id FOR UPDATE SKIP LOCKED)
    AND item.id = pending.item_id AND item.dataset_id = %s AND item.sha256 IS NULL AND item.text IS NULL
    AND NOT EXISTS (
         SELECT FROM search_pendingembedding AS other
-         WHERE other.item_id = pending.item_id AND (other.encoder = %s OR (other.id <> pending.id AND other.reason = '')))
+         WHERE other.item_id = pending.item_id AND (other.encoder = %s OR (other.encoder <> pending.encoder AND other.reason = '')))
 RETURNING pending.job_id
 )
 SELECT job_id, count(*) FROM changed WHERE job_id IS NOT NULL GROUP BY job_id
@@ -151,19 +159,31 @@ def give_up(dataset: Dataset, encoder: str, problem: str) -> None:
         with connection.cursor() as cursor:
             cursor.execute(_OPEN_ONLY, [OPEN_ONLY, dataset.pk, encoder, dataset.pk, OPEN_ONLY])
             opened_only = dict(cursor.fetchall())
-            cursor.execute(
-                "WITH dropped AS (DELETE FROM search_pendingembedding WHERE id IN ("
-                "SELECT id FROM search_pendingembedding WHERE dataset_id = %s AND encoder = %s AND reason = ''"
-                " ORDER BY id FOR UPDATE SKIP LOCKED)"
-                " RETURNING job_id) SELECT job_id, count(*) FROM dropped WHERE job_id IS NOT NULL GROUP BY job_id",
-                [dataset.pk, encoder],
-            )
-            dropped = dict(cursor.fetchall())
-        for job_id in dropped.keys() | opened_only.keys():
+        RegionLayer.objects.filter(dataset=dataset, encoder=encoder).exclude(state=RegionLayer.State.DROPPING).update(
+            state=RegionLayer.State.FAILED, problem=problem[:500]
+        )
+        waiting = PendingEmbedding.objects.filter(dataset=dataset, encoder=encoder, reason="")
+        dropped = drop(waiting.select_for_update(skip_locked=True))
+        for job_id in dropped | opened_only.keys():
             jobs.refuse(job_id, encoder, problem)
-            jobs.advance(job_id, "embed", done=dropped.get(job_id, 0))
     for job_id in dropped:
         jobs.settle(job_id)
+
+
+_DROP = """
+WITH dropped AS (DELETE FROM search_pendingembedding WHERE id = ANY(%s) RETURNING job_id, layer_id)
+SELECT job_id, layer_id IS NOT NULL, count(*) FROM dropped WHERE job_id IS NOT NULL GROUP BY 1, 2
+"""
+
+
+def drop(waiting: QuerySet[PendingEmbedding]) -> set[int]:
+    """Nobody waits for these any more. The jobs that asked for them, to be settled after this transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute(_DROP, [list(waiting.order_by("id").values_list("pk", flat=True))])
+        dropped = cursor.fetchall()
+    for job_id, is_of_layer, number in dropped:
+        jobs.advance(job_id, REGIONS if is_of_layer else WHOLE, done=number)
+    return {job_id for job_id, _, _ in dropped}
 
 
 class AtIt:

@@ -8,9 +8,9 @@ from django.dispatch import receiver
 
 from datasets import creation, selection, signals
 from datasets.api import extras
-from datasets.models import Dataset, Job
+from datasets.models import Dataset, Item, Job, Region
 
-from . import pending, query, spaces
+from . import layers, pending, query, spaces
 from .api.spaces import spaces_of
 
 
@@ -22,11 +22,14 @@ def make_spaces(sender: Any, *, dataset: Dataset, **kwargs: Any) -> None:
 @receiver(signals.items_added)
 def ask_for_vectors(sender: Any, *, dataset: Dataset, job: Job, item_ids: list[int], **kwargs: Any) -> None:
     pending.enqueue(dataset, job=job, item_ids=item_ids)
+    layers.enqueue(dataset, job=job, item_ids=item_ids)
 
 
 @receiver(signals.job_resumed)
 def ask_for_missing_vectors(sender: Any, *, dataset: Dataset, job: Job, **kwargs: Any) -> None:
     pending.enqueue(dataset, job=job)
+    # One that is still being prepared has a job of its own, which somebody may have canceled.
+    layers.enqueue(dataset, job=job, states=[layers.State.READY])
 
 
 @receiver(signals.job_canceled)
@@ -37,6 +40,12 @@ def withdraw_pending(sender: Any, *, job: Job, **kwargs: Any) -> None:
 @receiver(signals.items_removed)
 def forget_vectors(sender: Any, *, dataset: Dataset, item_ids: list[int], **kwargs: Any) -> None:
     spaces.forget_items(dataset, item_ids)
+    layers.forget_items(dataset, item_ids)
+
+
+@receiver(signals.region_changing)
+def ask_for_drawn_region(sender: Any, *, item: Item, region: Region | None, **kwargs: Any) -> None:
+    layers.redrawing(item, region)
 
 
 @receiver(signals.dataset_removed)

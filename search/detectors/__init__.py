@@ -24,6 +24,7 @@ from .base import (
     Detection,
     Detector,
     DetectorError,
+    DetectorFault,
     DetectorSpec,
     DetectorUnavailable,
     UnknownDetector,
@@ -99,6 +100,10 @@ def get_for_words(name: str) -> WordDetector:
     return cast(WordDetector, _get(name))
 
 
+def is_loaded(name: str) -> bool:
+    return name in _loaded
+
+
 def _get(name: str) -> Detector | WordDetector:
     if name not in _loaded:
         with _loading:
@@ -135,6 +140,7 @@ __all__ = [
     "Detection",
     "Detector",
     "DetectorError",
+    "DetectorFault",
     "DetectorSpec",
     "DetectorUnavailable",
     "UnknownDetector",
@@ -143,6 +149,7 @@ __all__ = [
     "default",
     "get",
     "get_for_words",
+    "is_loaded",
     "spec",
     "why_unavailable",
 ]
