@@ -62,8 +62,8 @@ def shape(box: Sequence[float] | None, polygon: Sequence[Sequence[float]] | None
             f"The box reaches from ({x:g}, {y:g}) to ({x + width:g}, {y + height:g}), which is outside of the image. Its "
             "coordinates are relative to the image: 0 to 1."
         )
-    left, top, right, bottom = max(x, 0.0), max(y, 0.0), min(x + width, 1.0), min(y + height, 1.0)
-    return Shape(left, top, right - left, bottom - top)
+    left, top = max(x, 0.0), max(y, 0.0)
+    return Shape(left, top, min(width, 1 - left), min(height, 1 - top))
 
 
 def _polygon(raw: Sequence[Sequence[float]]) -> Shape:
