@@ -206,7 +206,7 @@ def _empty(job: Job, layer: RegionLayer) -> None:
         with transaction.atomic():
             # Waits for the worker that is at one of them: nothing is written behind our back.
             waiting = PendingEmbedding.objects.filter(layer=layer, item__in=batch)
-            others = pending.drop(waiting.select_for_update())
+            others = pending.strike_off(waiting.select_for_update())
             if layer.kind == Kind.DRAWN:
                 vectors.forget_regions(dataset, batch, kind=Region.Kind.DRAWN)
             else:
@@ -340,12 +340,22 @@ def give_up(dataset: Dataset, detector: str, problem: str) -> None:
     with transaction.atomic():
         failed = filled(dataset).filter(detector=detector)
         waiting = PendingEmbedding.objects.filter(dataset=dataset, layer__detector=detector, reason="")
-        dropped = pending.drop(waiting.select_for_update(skip_locked=True, of=("self",)))
+        dropped = pending.strike_off(waiting.select_for_update(skip_locked=True, of=("self",)))
         failed.update(state=State.FAILED, problem=problem[:500])
         for job_id in dropped:
             jobs.refuse(job_id, detector, problem)
     for job_id in dropped:
         jobs.settle(job_id)
+
+
+def space_gone(space: EmbeddingSpace) -> None:
+    """A space was dropped: layers whose encoder has no other one have failed."""
+    if not EmbeddingSpace.objects.filter(dataset=space.dataset_id, encoder=space.encoder).exists():
+        layers = RegionLayer.objects.filter(dataset=space.dataset_id, encoder=space.encoder)
+        layers.exclude(state=State.DROPPING).update(
+            state=State.FAILED,
+            problem=f"The dataset has no space of the encoder “{space.encoder}” any more. Choose another for its regions.",
+        )
 
 
 def forget_items(dataset: Dataset, item_ids: Sequence[int]) -> None:

@@ -163,27 +163,27 @@ def give_up(dataset: Dataset, encoder: str, problem: str) -> None:
             state=RegionLayer.State.FAILED, problem=problem[:500]
         )
         waiting = PendingEmbedding.objects.filter(dataset=dataset, encoder=encoder, reason="")
-        dropped = drop(waiting.select_for_update(skip_locked=True))
+        dropped = strike_off(waiting.select_for_update(skip_locked=True))
         for job_id in dropped | opened_only.keys():
             jobs.refuse(job_id, encoder, problem)
     for job_id in dropped:
         jobs.settle(job_id)
 
 
-_DROP = """
-WITH dropped AS (DELETE FROM search_pendingembedding WHERE id = ANY(%s) RETURNING job_id, layer_id)
-SELECT job_id, layer_id IS NOT NULL, count(*) FROM dropped WHERE job_id IS NOT NULL GROUP BY 1, 2
+_STRIKE_OFF = """
+WITH struck AS (DELETE FROM search_pendingembedding WHERE id = ANY(%s) RETURNING job_id, layer_id, reason)
+SELECT job_id, layer_id IS NOT NULL, count(*) FROM struck WHERE job_id IS NOT NULL AND reason = '' GROUP BY 1, 2
 """
 
 
-def drop(waiting: QuerySet[PendingEmbedding]) -> set[int]:
-    """Nobody waits for these any more. The jobs that asked for them, to be settled after this transaction."""
+def strike_off(rows: QuerySet[PendingEmbedding]) -> set[int]:
+    """Nobody waits for these any more. The jobs that did, to be settled after this transaction."""
     with connection.cursor() as cursor:
-        cursor.execute(_DROP, [list(waiting.order_by("id").values_list("pk", flat=True))])
-        dropped = cursor.fetchall()
-    for job_id, is_of_layer, number in dropped:
+        cursor.execute(_STRIKE_OFF, [list(rows.order_by("id").values_list("pk", flat=True))])
+        struck = cursor.fetchall()
+    for job_id, is_of_layer, number in struck:
         jobs.advance(job_id, REGIONS if is_of_layer else WHOLE, done=number)
-    return {job_id for job_id, _, _ in dropped}
+    return {job_id for job_id, _, _ in struck}
 
 
 class AtIt:

@@ -1,9 +1,11 @@
-"""What `datasets` calls without knowing us: signals and the two places where it asks for something."""
+"""What `datasets` calls without knowing us: signals and the two places where it asks for something. And what parts of ours
+must hear of each other."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from django.db.models.signals import post_delete
 from django.dispatch import receiver
 
 from datasets import creation, selection, signals
@@ -12,6 +14,7 @@ from datasets.models import Dataset, Item, Job, Region
 
 from . import layers, pending, query, spaces
 from .api.spaces import spaces_of
+from .models import EmbeddingSpace
 
 
 @receiver(signals.dataset_created)
@@ -51,6 +54,11 @@ def ask_for_drawn_region(sender: Any, *, item: Item, region: Region | None, **kw
 @receiver(signals.dataset_removed)
 def drop_spaces(sender: Any, *, dataset: Dataset, **kwargs: Any) -> None:
     spaces.drop_spaces(dataset)
+
+
+@receiver(post_delete, sender=EmbeddingSpace)
+def fail_layers_without_space(sender: Any, *, instance: EmbeddingSpace, **kwargs: Any) -> None:
+    layers.space_gone(instance)
 
 
 creation.set_encoder_chooser(spaces.choose_encoder)

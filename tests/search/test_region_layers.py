@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from django.db import connection, transaction
+from django.db.models import F
 from PIL import Image
 
 from datasets import creation, importing, jobs, media, regions
@@ -615,12 +616,45 @@ def test_items_and_datasets_that_go_take_their_region_vectors_along(
 
 def test_a_space_that_is_gone_fails_its_layers_with_a_sentence(dataset: Dataset, alice: Any, tmp_path: Path) -> None:
     photos_in(dataset, drawn_photos(tmp_path, 2))
-    job = layers.start(layers.describe(dataset, "tile", {}), by=alice)
-    jobs.run(job.pk)
+    jobs.run(layers.start(layers.describe(dataset, "tile", {}), by=alice).pk)
     for space in EmbeddingSpace.objects.filter(dataset=dataset):
         vectors.drop_partition(space)
         space.delete()
-    embedding.embed_pending(dataset.pk)
     layer = RegionLayer.objects.get()
     assert layer.state == "failed"
     assert "no space of the encoder" in layer.problem
+    embedding.embed_pending(dataset.pk)
+    assert not PendingEmbedding.objects.exists()
+    assert Job.objects.get().state == Job.State.SUCCEEDED
+
+
+def test_claiming_reads_the_next_rows_from_the_index(dataset: Dataset) -> None:
+    items = Item.objects.bulk_create(Item(dataset=dataset, key=str(at), external_path="/gone") for at in range(3000))
+    layer = RegionLayer.objects.create(dataset=dataset, kind="tile", encoder=dataset.encoder)
+    PendingEmbedding.objects.bulk_create(
+        PendingEmbedding(dataset=dataset, item=item, encoder=dataset.encoder, layer=one)
+        for item in items
+        for one in (layer, None)
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE search_pendingembedding")
+    waiting = PendingEmbedding.objects.filter(dataset=dataset, reason="", tries=0)
+    plan = waiting.order_by("tries", F("layer").asc(nulls_first=True), "item_id")[:64].explain()
+    assert "Index Scan using pending_to_claim" in plan, plan
+    assert "Sort" not in plan, plan
+
+
+def test_items_as_a_whole_come_first_and_bring_their_regions_along(dataset: Dataset) -> None:
+    items = Item.objects.bulk_create(Item(dataset=dataset, key=str(at), external_path="/gone") for at in range(6))
+    layer = RegionLayer.objects.create(
+        dataset=dataset, kind="tile", encoder=dataset.encoder, params={"scales": [2], "overlap": 0}
+    )
+    wanted = [(item, layer) for item in items] + [(item, None) for item in items[3:]]
+    PendingEmbedding.objects.bulk_create(
+        PendingEmbedding(dataset=dataset, item=item, encoder=dataset.encoder, layer=one) for item, one in wanted
+    )
+    with transaction.atomic():
+        rows = embedding._claim(dataset, 2).rows
+    assert {(row.item_id, row.layer_id) for row in rows} == {
+        (item.pk, one) for item in items[3:5] for one in (None, layer.pk)
+    }
