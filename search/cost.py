@@ -17,7 +17,7 @@ from .encoders.runtime import cores
 from .models import EmbeddingSpace
 from .regions import Plan, Target
 
-_SAMPLED = 8
+_SAMPLED = 16
 # Somebody waits for the answer.
 _LONGEST_SAMPLE_S = 4.0
 _INPUTS_AT_ONCE = 32
@@ -102,11 +102,12 @@ def _sampled(layer: RegionLayer, items: list[Item]) -> _Sample:
         return sample
     encoder = encoders.get(layer.encoder)
     plan = Plan(layer.dataset, layers={layer.pk or 0: layer})
-    until = time.monotonic() + _LONGEST_SAMPLE_S
-    for at, item in enumerate(items):
+    until: float | None = None
+    for item in items:
         try:
-            if at == 0:
-                _try(plan, layer, item, encoder, _Sample())  # what is slow the first time
+            if until is None:
+                _try(plan, layer, item, encoder, _Sample())  # what is slow the first time, loading above all
+                until = time.monotonic() + _LONGEST_SAMPLE_S
             _try(plan, layer, item, encoder, sample)
         except (UnreadableImage, media.FileGone):
             continue
