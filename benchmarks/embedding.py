@@ -200,7 +200,7 @@ def of_writing(number: int) -> dict[str, float]:
         took = time.perf_counter() - began
         began = time.perf_counter()
         with connection.cursor() as cursor, cursor.copy("COPY bare FROM STDIN WITH (FORMAT BINARY)") as copy:
-            copy.write(vectors._copy_binary(ids, made))
+            copy.write(vectors._copy_binary([ids], made))
         ratios.append((time.perf_counter() - began) / took)
         ours.append(1000 / took)
     return {"copy_ratio": round(statistics.median(ratios), 2), "rows_per_s": round(statistics.median(ours))}

@@ -195,6 +195,8 @@ SPECTACULAR_SETTINGS = {
         "JobStateEnum": "datasets.models.Job.State",
         "JobKindEnum": "datasets.models.Job.Kind",
         "OperationKindEnum": "datasets.models.Operation.Kind",
+        "RegionKindEnum": "datasets.models.RegionLayer.Kind",
+        "RegionLayerStateEnum": "datasets.models.RegionLayer.State",
     },
 }
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from django.db.models import Model, QuerySet
 
 from .errors import Forbidden, Missing
-from .models import Dataset, Membership, Role
+from .models import Dataset, Membership, Region, Role
 
 M = TypeVar("M", bound=Model)
 
@@ -47,6 +47,21 @@ def object_for(user: Any, queryset: QuerySet[M], pk: int, role: Role = Role.VIEW
             return found
     noun = queryset.model._meta.verbose_name
     raise Missing(f"There is no {noun} {pk} in a dataset that you are a member of.")
+
+
+def region_for(user: Any, pk: int, role: Role = Role.VIEWER) -> Region:
+    """The region, when nobody has removed it and ``user`` has at least ``role`` in its dataset."""
+    missing = Missing(f"There is no region {pk} in a dataset that you are a member of.")
+    if pk > _GREATEST_ID:
+        raise missing
+    region = Region.objects.standing().select_related("item__dataset").filter(pk=pk).first()
+    if region is None:
+        raise missing
+    try:
+        dataset_for(user, region.item.dataset_id, role)
+    except Missing as error:
+        raise missing from error
+    return region
 
 
 def require(membership: Membership, role: Role) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from . import media, signals
+from . import media, predictions, regions, signals
 from .errors import Refused
 from .models import Dataset, Item, Membership, Modality, QueryImage, Role
 
@@ -91,7 +91,10 @@ def _purge(dataset: Dataset) -> None:
     media.remove_unused(hashes)
 
 
+@transaction.atomic
 def remove_items(dataset: Dataset, item_ids: list[int]) -> None:
     """Delete item rows with all that hangs on them. Not undoable: for what never was readable, and for purges."""
     signals.items_removed.send(Dataset, dataset=dataset, item_ids=item_ids)
+    predictions.forget_items(item_ids)
+    regions.forget_items(item_ids)
     Item.objects.filter(dataset=dataset, pk__in=item_ids).delete()

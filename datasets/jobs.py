@@ -144,6 +144,12 @@ def reset_phase(job: Job, name: str) -> None:
     JobPhase.objects.filter(job=job, name=name).update(done=0, total=0, started_at=None)
 
 
+def add_phase(job_id: int, name: str) -> None:
+    """Let the job have a phase ``name``, as its last, unless it has."""
+    position = JobPhase.objects.filter(job_id=job_id).count()
+    JobPhase.objects.get_or_create(job_id=job_id, name=name, defaults={"position": position})
+
+
 def advance(job_id: int, name: str, done: int = 0, total: int = 0) -> None:
     """Add to a phase's counts. In the transaction of the counted work, so that both hold or neither."""
     now = timezone.now()

@@ -14,3 +14,6 @@ job_canceled = Signal()
 items_removed = Signal()
 # A dataset is about to be deleted for good. Arguments: dataset.
 dataset_removed = Signal()
+# A region is about to be drawn (None), redrawn or removed by a person, in the transaction that does it and before its row
+# is touched. Arguments: item, region.
+region_changing = Signal()

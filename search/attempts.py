@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from django.db import DatabaseError, connection, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from .detectors import DetectorFault
 from .encoders.base import EncoderFault
 from .models import EmbeddingAttempt, PendingEmbedding
 
@@ -44,7 +45,7 @@ class Notebook:
             )
         try:
             yield
-        except (DatabaseError, EncoderFault):
+        except (DatabaseError, EncoderFault, DetectorFault):
             self._forget(token)  # not the items' fault
             raise
         except Exception as error:

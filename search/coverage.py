@@ -46,10 +46,10 @@ SELECT space.id, coalesce(stored.number, 0), coalesce(pg_total_relation_size(to_
 _WAITING = """
 SELECT dataset_id, encoder, sum(pending)::bigint, sum(failed)::bigint
   FROM (SELECT dataset_id, encoder, count(*) AS pending, 0 AS failed FROM search_pendingembedding
-         WHERE dataset_id = ANY(%(datasets)s::bigint[]) AND reason = '' GROUP BY dataset_id, encoder
+         WHERE dataset_id = ANY(%(datasets)s::bigint[]) AND reason = '' AND layer_id IS NULL GROUP BY dataset_id, encoder
          UNION ALL
         SELECT dataset_id, encoder, 0, count(*) FROM search_pendingembedding
-         WHERE dataset_id = ANY(%(datasets)s::bigint[]) AND reason <> '' GROUP BY dataset_id, encoder) AS counted
+         WHERE dataset_id = ANY(%(datasets)s::bigint[]) AND reason <> '' AND layer_id IS NULL GROUP BY dataset_id, encoder) AS counted
  GROUP BY dataset_id, encoder
 """
 
@@ -70,5 +70,5 @@ SELECT count(*) FROM datasets_item AS item
  WHERE item.dataset_id = %(dataset)s AND item.problem = ''
    AND NOT EXISTS (SELECT FROM search_embedding WHERE space_id = %(space)s AND item_id = item.id)
    AND NOT EXISTS (SELECT FROM search_pendingembedding AS failed
-                    WHERE failed.item_id = item.id AND failed.encoder = %(encoder)s AND failed.reason <> '')
+                    WHERE failed.item_id = item.id AND failed.encoder = %(encoder)s AND failed.layer_id IS NULL AND failed.reason <> '')
 """

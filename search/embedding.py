@@ -1,5 +1,8 @@
 """Filling the spaces: claim pending items, open each file once, encode, write, all in one transaction a batch.
 
+A row of the queue is an item as a whole, or all regions of one layer in it (see ``regions``); the rows of an item are
+claimed together.
+
 A batch's claims are row locks (``FOR UPDATE SKIP LOCKED``): several workers share the work without overlap, and when a
 worker is killed its transaction rolls back, so the items are pending again and nothing is half written.
 
@@ -15,23 +18,27 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import structlog
 from django.db import connection, transaction
-from django.db.models import Q
+from django.db.models import F, Q
+from PIL import Image
 
 from datasets import creation, jobs, media
 from datasets.imaging import UnreadableImage, read_image
-from datasets.models import Dataset, Item, Modality, Source
+from datasets.models import Dataset, Item, Modality, RegionLayer, Source
 
-from . import encoders, pending, spaces, vectors
+from . import detectors, encoders, layers, pending, regions, spaces, vectors
 from .attempts import Notebook
+from .detectors import DetectorFault
 from .encoders.base import Array, Encoder, EncoderBroken, EncoderFault, EncoderUnavailable, UnknownEncoder
 from .encoders.runtime import cores
 from .models import UPLOADED, EmbeddingSpace, PendingEmbedding
+from .regions import Plan, Target
 
 log = structlog.get_logger(__name__)
 
@@ -64,6 +71,7 @@ def embed_pending(dataset_id: int) -> int:
         others = [lanes.submit(_lane_of_its_own, dataset, decoders) for _ in range(_LANES - 1)]
         done = _lane(dataset, decoders) + sum(other.result() for other in others)
     spaces.switch_defaults(dataset)
+    layers.settle(dataset)
     return done
 
 
@@ -74,7 +82,7 @@ def recover() -> None:
 
 
 def _open_while_loading(dataset: Dataset, decoders: ThreadPoolExecutor) -> None:
-    """Loading an encoder takes a minute the first time. Meanwhile the grid gets its pictures: files are opened for their
+    """Loading an encoder or a detector takes a minute the first time. Meanwhile the grid gets its pictures: files are opened for their
     thumbnails and measures, although they will be opened again for their vectors.
 
     An error while loading (a full disk, say) ends the task before any item is claimed: it is no item's fault, and the task
@@ -82,11 +90,20 @@ def _open_while_loading(dataset: Dataset, decoders: ThreadPoolExecutor) -> None:
     """
     ready = EmbeddingSpace.objects.filter(dataset=dataset, state=EmbeddingSpace.State.READY)
     ready = ready.exclude(encoder__startswith=UPLOADED)
-    names = {name for name in ready.values_list("encoder", flat=True) if not encoders.is_loaded(name)}
-    if not names:
+    to_load: list[Callable[[], object]] = [
+        partial(encoders.get, name)
+        for name in set(ready.values_list("encoder", flat=True))
+        if not encoders.is_loaded(name)
+    ]
+    to_load += [
+        partial(regions.detector, layer)
+        for layer in layers.filled(dataset).filter(kind=RegionLayer.Kind.DETECTED)
+        if not detectors.is_loaded(layer.detector)
+    ]
+    if not to_load:
         return
     with ThreadPoolExecutor(1, thread_name_prefix="load") as loader, closing(Notebook()) as notebook:
-        loading = [loader.submit(encoders.get, name) for name in names]
+        loading = [loader.submit(load) for load in to_load]
         while not all(one.done() for one in loading):
             with transaction.atomic():
                 claim = _claim_unopened(dataset)
@@ -97,7 +114,7 @@ def _open_while_loading(dataset: Dataset, decoders: ThreadPoolExecutor) -> None:
             if not claim.rows:
                 wait(loading, _LOOK_AGAIN_S)
     for one in loading:
-        if not isinstance(one.exception(), EncoderUnavailable | UnknownEncoder):
+        if not isinstance(one.exception(), EncoderUnavailable | UnknownEncoder | DetectorFault):
             one.result()
 
 
@@ -121,10 +138,14 @@ def _lane(dataset: Dataset, decoders: ThreadPoolExecutor) -> int:
                 log.error("encoder_unusable", dataset=dataset.pk, encoder=error.encoder, reason=str(error))
                 pending.give_up(dataset, error.encoder, str(error))
                 continue
-            if not claimed:
+            except DetectorFault as error:
+                log.error("detector_unusable", dataset=dataset.pk, detector=error.detector, reason=str(error))
+                layers.give_up(dataset, error.detector, str(error))
+                continue
+            if claimed is None:
                 return done
-            done += claimed
-            per_item = (time.monotonic() - began) / claimed
+            done += len(claimed.rows)
+            per_item = (time.monotonic() - began) / len(claimed.items)
             size = max(_LEAST_CLAIM, min(_GREATEST_CLAIM, int(_SECONDS_PER_CLAIM / per_item)))
     finally:
         notebook.close()
@@ -136,17 +157,25 @@ class _Claim:
 
     rows: list[PendingEmbedding]
     items: dict[int, Item]
+    plan: Plan
     only_opens: bool = False
-    wanted: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))  # encoder → item ids
+    targets: list[Target] = field(default_factory=list)  # what the encoders are to make
     opened: dict[int, Opened] = field(default_factory=dict)
     refused: dict[int, str] = field(default_factory=dict)  # item id → why its content cannot be used
-    failed: dict[tuple[int, str], str] = field(default_factory=dict)  # (item id, encoder) → why it gave no vector
+    failed: dict[Target, str] = field(default_factory=dict)  # why it gave no vector
     made: dict[int, _Made] = field(default_factory=lambda: defaultdict(_Made))  # space id → what goes into it
+
+
+class _Part(NamedTuple):
+    """What one vector is of."""
+
+    target: Target
+    position: int = 0  # among the target's regions
 
 
 @dataclass
 class _Made:
-    item_ids: list[int] = field(default_factory=list)
+    parts: list[_Part] = field(default_factory=list)
     batches: list[Array] = field(default_factory=list)
 
 
@@ -163,18 +192,17 @@ class Opened:
     contrast: float
     sharpness: float
     colors: list[float]
-    inputs: dict[str, Any]  # encoder → its input, or why it made none of this picture
 
 
-def _embed_claim(dataset: Dataset, size: int, decoders: ThreadPoolExecutor, notebook: Notebook) -> int:
+def _embed_claim(dataset: Dataset, size: int, decoders: ThreadPoolExecutor, notebook: Notebook) -> _Claim | None:
     with transaction.atomic():
         claim = _claim(dataset, size)
         if not claim.rows:
-            return 0
+            return None
         _work(dataset, claim, _spaces(dataset), decoders, notebook)
     for job_id in {row.job_id for row in claim.rows if row.job_id}:
         jobs.settle(job_id)
-    return len(claim.rows)
+    return claim
 
 
 def _work(dataset: Dataset, claim: _Claim, found: Spaces, decoders: ThreadPoolExecutor, notebook: Notebook) -> None:
@@ -186,32 +214,40 @@ def _work(dataset: Dataset, claim: _Claim, found: Spaces, decoders: ThreadPoolEx
             _encode_images(claim, found, decoders)
         newly_opened = _store_opened(claim)
         _refuse(dataset, claim)
-        for space in (space for outputs in found.values() for space in outputs.values()):
-            if made := claim.made.get(space.pk):
-                vectors.write(space, made.item_ids, np.concatenate(made.batches))
+        _write(claim, found)
         over = [row for row in claim.rows if not claim.only_opens or row.item_id in claim.refused]
         _close_rows(claim, over)
-        for job_id, item_ids in _by_job(over).items():
-            jobs.advance(job_id, "embed", done=len(item_ids))
+        for phase in (pending.WHOLE, pending.REGIONS):
+            for job_id, item_ids in _by_job([row for row in over if pending.phase_of(row) == phase]).items():
+                jobs.advance(job_id, phase, done=len(item_ids))
         for job_id, item_ids in _by_job(claim.rows).items():
             jobs.advance(job_id, "thumbnails", done=len(newly_opened.intersection(item_ids)))
 
 
 def _claim(dataset: Dataset, size: int) -> _Claim:
-    """Those that no worker has ended at, in order; when there are none of them, one that a worker has ended at."""
+    """Those that no worker has ended at, items as a whole first, and with them what else is wanted of the same items.
+
+    When there are none of them, one that a worker has ended at.
+    """
     pending.keep_spaces(dataset.pk)
     waiting = (
         PendingEmbedding.objects.select_for_update(skip_locked=True)
         .filter(dataset=dataset, reason="")
-        .order_by("tries", "item_id", "id")
+        .order_by("tries", F("layer").asc(nulls_first=True), "item_id")
     )
-    rows = list(waiting.filter(tries=0)[:size]) or list(waiting[:1])
-    items = {item.pk: item for item in Item.objects.filter(pk__in={row.item_id for row in rows})}
-    claim = _Claim(rows, items)
-    for row in rows:
-        if row.encoder != pending.OPEN_ONLY:
-            claim.wanted[row.encoder].append(row.item_id)
-    return claim
+    rows = list(waiting.filter(tries=0)[:size])
+    if rows:
+        items, ids = {row.item_id for row in rows}, [row.pk for row in rows]
+        rows += waiting.filter(tries=0, item__in=items).exclude(pk__in=ids)
+    else:
+        rows = list(waiting[:1])
+    plan = regions.plan(dataset, rows)
+    targets = [Target(row.item_id, row.encoder, row.layer_id) for row in rows if row.encoder != pending.OPEN_ONLY]
+    return _Claim(rows, _items(rows), plan, targets=[target for target in targets if plan.wants(target)])
+
+
+def _items(rows: list[PendingEmbedding]) -> dict[int, Item]:
+    return {item.pk: item for item in Item.objects.filter(pk__in={row.item_id for row in rows}).order_by("pk")}
 
 
 def _claim_unopened(dataset: Dataset) -> _Claim:
@@ -223,8 +259,7 @@ def _claim_unopened(dataset: Dataset) -> _Claim:
         .exclude(encoder=pending.OPEN_ONLY)
         .order_by("item_id")[:_FIRST_CLAIM]
     )
-    items = {item.pk: item for item in Item.objects.filter(pk__in={row.item_id for row in rows})}
-    return _Claim(rows, items, only_opens=True)
+    return _Claim(rows, _items(rows), Plan(dataset), only_opens=True)
 
 
 Spaces = dict[str, dict[str, EmbeddingSpace]]  # encoder → output → space
@@ -245,53 +280,105 @@ def _loaded(name: str) -> Encoder:
 
 
 def _encode_texts(claim: _Claim, found: Spaces) -> None:
-    for name, ids in claim.wanted.items():
+    by_encoder: dict[str, list[_Part]] = defaultdict(list)
+    for target in claim.targets:
+        by_encoder[target.encoder].append(_Part(target))
+    for name, parts in by_encoder.items():
         encoder = _loaded(name)
-        for start in range(0, len(ids), _TEXTS_PER_BATCH):
-            batch = ids[start : start + _TEXTS_PER_BATCH]
-            texts = [claim.items[pk].text or "" for pk in batch]
+        for start in range(0, len(parts), _TEXTS_PER_BATCH):
+            batch = parts[start : start + _TEXTS_PER_BATCH]
+            texts = [claim.items[part.target.item_id].text or "" for part in batch]
             _encode(claim, name, batch, texts, encoder.encode_texts, found[name])
+
+
+class _Seen(NamedTuple):
+    """An opened file and what was made of it for those who want it."""
+
+    opened: Opened
+    inputs: dict[Target, list[Any] | str]
+    picture: Image.Image | None  # for the detectors
 
 
 def _encode_images(claim: _Claim, found: Spaces, decoders: ThreadPoolExecutor) -> None:
     """Decoder threads run ahead of the encoder by a bounded number of pictures."""
-    loaded = {name: _loaded(name) for name in claim.wanted}
+    plan = claim.plan
+    _check_spaces(claim, found)
+    loaded = {name: _loaded(name) for name in {target.encoder for target in claim.targets}}
     batch_sizes = {name: encoder.batch_size for name, encoder in loaded.items()}
-    wanted_by: dict[int, list[str]] = defaultdict(list)
-    for name, ids in claim.wanted.items():
-        for pk in ids:
-            wanted_by[pk].append(name)
+    wanted_of: dict[int, list[Target]] = defaultdict(list)
+    for target in claim.targets:
+        wanted_of[target.item_id].append(target)
 
-    def open_item(pk: int) -> tuple[int, Opened | str]:
+    def open_item(pk: int) -> tuple[int, _Seen | str]:
         try:
-            return pk, _open(claim.items[pk], {name: loaded[name] for name in wanted_by[pk]})
+            return pk, _open(claim.items[pk], wanted_of[pk], plan, loaded)
         except (UnreadableImage, media.FileGone) as error:
             return pk, str(error)
 
-    waiting: dict[str, list[int]] = defaultdict(list)
+    waiting: dict[str, list[tuple[_Part, Any]]] = defaultdict(list)
+    to_look: dict[int, list[tuple[Target, Image.Image]]] = defaultdict(list)  # layer → what its detector is to look at
+
+    def take(target: Target, inputs: list[Any] | str) -> None:
+        if isinstance(inputs, str):
+            claim.failed[target] = inputs
+            return
+        name = target.encoder
+        waiting[name] += [(_Part(target, at), one) for at, one in enumerate(inputs)]
+        while len(waiting[name]) >= batch_sizes[name]:
+            encode(name)
 
     def encode(name: str) -> None:
-        batch, waiting[name] = waiting[name], []
-        inputs = [claim.opened[pk].inputs.pop(name) for pk in batch]
-        _encode(claim, name, batch, inputs, loaded[name].encode_batch, found[name])
+        batch, waiting[name] = waiting[name][: batch_sizes[name]], waiting[name][batch_sizes[name] :]
+        parts, inputs = [part for part, _ in batch], [one for _, one in batch]
+        _encode(claim, name, parts, inputs, loaded[name].encode_batch, found[name])
 
-    for pk, result in _ahead(
-        decoders, open_item, list(claim.items), ahead=2 * max(batch_sizes.values(), default=cores())
-    ):
+    def look(layer_id: int) -> None:
+        batch = to_look.pop(layer_id)
+        layer = plan.layers[layer_id]
+        for (target, picture), seen in zip(batch, regions.look(layer, [one for _, one in batch]), strict=True):
+            if isinstance(seen, str):
+                claim.failed[target] = f"{layer.detector}: {seen}"
+                continue
+            plan.detections[target] = seen
+            plan.shapes[target] = regions.kept(layer, seen)
+            take(target, plan.inputs(target, picture, loaded[target.encoder]))
+
+    for pk, result in _ahead(decoders, open_item, list(claim.items), ahead=_pictures_ahead(plan, batch_sizes)):
         if isinstance(result, str):
             claim.refused[pk] = result
             continue
-        claim.opened[pk] = result
-        for name in list(result.inputs):
-            if isinstance(result.inputs[name], str):
-                claim.failed[pk, name] = result.inputs.pop(name)
-                continue
-            waiting[name].append(pk)
-            if len(waiting[name]) == batch_sizes[name]:
-                encode(name)
+        claim.opened[pk] = result.opened
+        for target, inputs in result.inputs.items():
+            take(target, inputs)
+        if result.picture is not None:
+            for target in wanted_of[pk]:
+                if target.layer_id is not None and target not in plan.shapes:
+                    to_look[target.layer_id].append((target, result.picture))
+                    if len(to_look[target.layer_id]) == regions.DETECTOR_BATCH:
+                        look(target.layer_id)
+    for layer_id in list(to_look):
+        look(layer_id)
     for name in list(waiting):
         if waiting[name]:
             encode(name)
+
+
+def _check_spaces(claim: _Claim, found: Spaces) -> None:
+    """Raises ``EncoderFault`` when a layer's vectors have no place any more."""
+    for target in claim.targets:
+        if target.layer_id is not None and not found.get(target.encoder):
+            raise EncoderFault(
+                target.encoder,
+                f"The dataset has no space of the encoder “{target.encoder}” any more. Choose another for its regions.",
+            )
+
+
+def _pictures_ahead(plan: Plan, batch_sizes: dict[str, int]) -> int:
+    """Two batches' worth of inputs, and no more pictures than the threads that open them where those are kept whole."""
+    if plan.has_detector():
+        return 2 * cores()
+    inputs = 2 * max(batch_sizes.values(), default=cores())
+    return max(2 * cores(), -(-inputs // plan.most_inputs())) if plan.layers else inputs
 
 
 def _ahead(pool: ThreadPoolExecutor, function: Callable[[A], B], arguments: list[A], *, ahead: int) -> Iterator[B]:
@@ -305,22 +392,17 @@ def _ahead(pool: ThreadPoolExecutor, function: Callable[[A], B], arguments: list
         yield running.popleft().result()
 
 
-def _open(item: Item, wanted: dict[str, Encoder]) -> Opened:
-    """Open the file once: hash, measures, thumbnail (stored), and the input of every encoder that wants it."""
+def _open(item: Item, wanted: list[Target], plan: Plan, loaded: dict[str, Encoder]) -> _Seen:
+    """Open the file once: hash, measures, thumbnail (stored), and the inputs of every encoder that wants it."""
     with media.open_original(item) as stream:
         picture = read_image(
-            stream, least_side=max((encoder.spec.image_side for encoder in wanted.values()), default=0)
+            stream,
+            least_side=max((plan.least_side(target, loaded[target.encoder]) for target in wanted), default=0),
         )
     if item.sha256 is None:
         media.keep_thumbnail(picture.sha256, picture.thumbnail)
-    inputs: dict[str, Any] = {}
-    for name, encoder in wanted.items():
-        try:
-            inputs[name] = encoder.preprocess(picture.pixels)
-        except Exception as error:
-            # An encoder may be anybody's code; what it throws at one picture must not stop the others.
-            inputs[name] = f"{type(error).__name__}: {error}"
-    return Opened(
+    known = [target for target in wanted if target.layer_id is None or target in plan.shapes]
+    opened = Opened(
         sha256=picture.sha256,
         size_bytes=picture.size_bytes,
         content_type=picture.content_type,
@@ -330,36 +412,37 @@ def _open(item: Item, wanted: dict[str, Encoder]) -> Opened:
         contrast=picture.contrast,
         sharpness=picture.sharpness,
         colors=[round(float(share), 4) for share in picture.colors],
-        inputs=inputs,
     )
+    inputs = {target: plan.inputs(target, picture.pixels, loaded[target.encoder]) for target in known}
+    return _Seen(opened, inputs, picture.pixels if len(known) < len(wanted) else None)
 
 
 def _encode(
     claim: _Claim,
     name: str,
-    ids: list[int],
+    parts: list[_Part],
     inputs: list[Any],
     encode: Callable[[list[Any]], dict[str, Array]],
     outputs: dict[str, EmbeddingSpace],
 ) -> None:
-    """Encode one batch. When it fails as a whole, each item is tried once more, alone, and only the bad ones fail.
+    """Encode one batch. When it fails as a whole, each input is tried once more, alone, and only the bad ones fail.
 
-    Raises ``EncoderFault`` when that are all of them.
+    Raises ``EncoderFault`` when that are all of them, from several items.
     """
-    result = _try(name, len(ids), inputs, encode, outputs)
+    result = _try(name, len(parts), inputs, encode, outputs)
     if not isinstance(result, str):
-        _keep(claim, ids, result, outputs)
+        _keep(claim, parts, result, outputs)
         return
     reasons = {}
-    for pk, one in zip(ids, inputs, strict=True):
+    for part, one in zip(parts, inputs, strict=True):
         alone = _try(name, 1, [one], encode, outputs)
         if isinstance(alone, str):
-            reasons[pk] = alone
+            reasons[part] = alone
         else:
-            _keep(claim, [pk], alone, outputs)
-    if len(reasons) == len(ids) >= _ALL_FAILED:
-        raise EncoderFault(name, f"It gave no vector for any of {len(ids)} items: {reasons[ids[0]]}")
-    claim.failed.update({(pk, name): reason for pk, reason in reasons.items()})
+            _keep(claim, [part], alone, outputs)
+    if len(reasons) == len(parts) and len({part.target.item_id for part in parts}) >= _ALL_FAILED:
+        raise EncoderFault(name, f"It gave no vector for any of {len(parts)} items: {reasons[parts[0]]}")
+    claim.failed.update({part.target: reason for part, reason in reasons.items()})
 
 
 def _try(
@@ -390,10 +473,36 @@ def _try(
     return checked
 
 
-def _keep(claim: _Claim, ids: list[int], checked: dict[str, Array], outputs: dict[str, EmbeddingSpace]) -> None:
+def _keep(claim: _Claim, parts: list[_Part], checked: dict[str, Array], outputs: dict[str, EmbeddingSpace]) -> None:
     for output, space in outputs.items():
-        claim.made[space.pk].item_ids.extend(ids)
+        claim.made[space.pk].parts.extend(parts)
         claim.made[space.pk].batches.append(checked[output])
+
+
+def _write(claim: _Claim, found: Spaces) -> None:
+    """The regions and predictions of the layers, and all vectors."""
+    region_ids = regions.store(
+        claim.plan,
+        [target for target in claim.targets if target not in claim.failed and target.item_id not in claim.refused],
+    )
+    for space in (space for outputs in found.values() for space in outputs.values()):
+        made = claim.made.get(space.pk)
+        if made is None:
+            continue
+        vectors_made = np.concatenate(made.batches)
+        whole = [at for at, (target, _) in enumerate(made.parts) if target.layer_id is None]
+        if whole:
+            vectors.write(space, [made.parts[at].target.item_id for at in whole], vectors_made[whole])
+        # A region goes in when all of its layer's in the item do.
+        in_layers = [at for at, (target, _) in enumerate(made.parts) if target in region_ids]
+        if in_layers:
+            parts = [made.parts[at] for at in in_layers]
+            vectors.write_regions(
+                space,
+                [region_ids[target][position] for target, position in parts],
+                [target.item_id for target, _ in parts],
+                vectors_made[in_layers],
+            )
 
 
 _STORE_OPENED = """
@@ -451,7 +560,7 @@ def _close_rows(claim: _Claim, rows: list[PendingEmbedding]) -> None:
     """Done with: deleted. Without a vector: kept with the reason, and listed in the job."""
     done = []
     for row in rows:
-        reason = claim.failed.get((row.item_id, row.encoder))
+        reason = claim.failed.get(Target(row.item_id, row.encoder, row.layer_id))
         if reason is None:
             done.append(row.pk)
         else:

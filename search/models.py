@@ -2,10 +2,10 @@ from __future__ import annotations
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from pgvector.django import HalfVectorField
 
-from datasets.models import Dataset, Item, Job
+from datasets.models import Dataset, Item, Job, Region, RegionLayer
 
 # Begins the encoder of a space whose vectors are computed elsewhere: there is no such encoder, and no worker fills it.
 UPLOADED = "uploaded:"
@@ -69,8 +69,26 @@ class Embedding(models.Model):
         return f"item {self.item_id} in space {self.space_id}"
 
 
+class RegionEmbedding(models.Model):
+    """One L2-normalised vector of a region; the twin of ``Embedding``, partitioned alike (see migration 0003)."""
+
+    # The item before the region: what is asked for, replaced and deleted is that of items.
+    pk = models.CompositePrimaryKey("space_id", "item_id", "region_id")
+    space = models.ForeignKey(EmbeddingSpace, models.DO_NOTHING, db_constraint=False, db_index=False)
+    item = models.ForeignKey(Item, models.DO_NOTHING, db_constraint=False, db_index=False)
+    region = models.ForeignKey(Region, models.DO_NOTHING, db_constraint=False, db_index=False)
+    vector = HalfVectorField()
+
+    class Meta:
+        managed = False
+        db_table = "search_regionembedding"
+
+    def __str__(self) -> str:
+        return f"region {self.region_id} in space {self.space_id}"
+
+
 class PendingEmbedding(models.Model):
-    """An item that an encoder has yet to see. Workers claim these rows with SKIP LOCKED and delete them with the
+    """An item that an encoder has yet to see, or whose regions of one layer it has. Workers claim these rows with SKIP LOCKED and delete them with the
     vectors they write, in one transaction: a killed worker's claim is released by its lost connection.
 
     ``reason`` is set when the encoder could not do it; such a row is kept, and not tried again by itself.
@@ -79,24 +97,36 @@ class PendingEmbedding(models.Model):
     dataset = models.ForeignKey(Dataset, models.CASCADE, related_name="+")
     item = models.ForeignKey(Item, models.CASCADE, related_name="+", db_index=False)
     encoder = models.CharField(max_length=200)
+    layer = models.ForeignKey(
+        RegionLayer, models.CASCADE, null=True, related_name="+", help_text="None: the item as a whole."
+    )
     job = models.ForeignKey(Job, models.SET_NULL, null=True, related_name="+")
     tries = models.PositiveSmallIntegerField(default=0, help_text="How often a worker ended while it was at this.")
     reason = models.CharField(max_length=500, blank=True, default="")
 
     class Meta:
         ordering = ["id"]
-        constraints = [models.UniqueConstraint(fields=["item", "encoder"], name="pending_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["item", "encoder", "layer"], nulls_distinct=False, name="pending_once")
+        ]
         indexes = [
-            # Those that no worker has ended at come first.
-            models.Index(fields=["dataset", "tries", "item"], name="pending_to_claim", condition=Q(reason="")),
+            # Those that no worker has ended at come first, and of them the items as a whole.
+            models.Index(
+                F("dataset"),
+                F("tries"),
+                F("layer").asc(nulls_first=True),
+                F("item"),
+                name="pending_to_claim",
+                condition=Q(reason=""),
+            ),
             # What waits for an encoder, counted and dropped.
-            models.Index(fields=["dataset", "encoder"], name="pending_by_encoder", condition=Q(reason="")),
+            models.Index(fields=["dataset", "encoder"], name="pending_by_encoder", condition=Q(reason="", layer=None)),
             # The failures of a space, counted and listed.
-            models.Index(fields=["dataset", "encoder"], name="pending_failed", condition=~Q(reason="")),
+            models.Index(fields=["dataset", "encoder"], name="pending_failed", condition=~Q(reason="") & Q(layer=None)),
         ]
 
     def __str__(self) -> str:
-        return f"item {self.item_id} for {self.encoder}"
+        return f"item {self.item_id} for {self.encoder}" + (f", layer {self.layer_id}" if self.layer_id else "")
 
 
 class EmbeddingAttempt(models.Model):

@@ -15,7 +15,7 @@ from psycopg.errors import LockNotAvailable
 
 from datasets import jobs
 from datasets.errors import Conflict
-from datasets.models import Dataset, Job
+from datasets.models import Dataset, Job, RegionLayer
 
 from . import attempts
 from .models import EmbeddingAttempt, EmbeddingSpace, PendingEmbedding
@@ -27,6 +27,8 @@ _SPACES_LOCKS = 0x4B53
 _PATIENCE_S = 20
 # In the place of an encoder: the file is only to be opened, for its thumbnail and measures.
 OPEN_ONLY = ""
+# Phases of jobs: items as a whole, and the regions in them.
+WHOLE, REGIONS = "embed", "regions"
 
 
 class Busy(Conflict):
@@ -83,7 +85,7 @@ WITH spaces AS (
        AND CASE WHEN space.encoder = '' THEN item.sha256 IS NULL AND item.text IS NULL
                 ELSE NOT EXISTS (SELECT FROM search_embedding AS embedding
                                   WHERE embedding.space_id = space.id AND embedding.item_id = item.id) END
-    ON CONFLICT (item_id, encoder) DO NOTHING
+    ON CONFLICT (item_id, encoder, layer_id) DO NOTHING
     RETURNING item_id
 )
 SELECT count(*), count(DISTINCT item_id) FILTER (WHERE sha256 IS NULL) FROM wanted JOIN datasets_item ON id = item_id
@@ -115,7 +117,7 @@ def enqueue(dataset: Dataset, *, job: Job | None, item_ids: list[int] | None = N
 @transaction.atomic
 def try_again(dataset: Dataset, encoder: str, *, job: Job) -> int:
     """Ask again, in ``job``, for what ``encoder`` could not embed. How many items that are."""
-    failed = PendingEmbedding.objects.filter(dataset=dataset, encoder=encoder).exclude(reason="")
+    failed = PendingEmbedding.objects.filter(dataset=dataset, encoder=encoder, layer=None).exclude(reason="")
     number = failed.update(reason="", tries=0, job=job)
     if number:
         jobs.advance(job.pk, "embed", total=number)
@@ -132,7 +134,8 @@ def withdraw(job: Job) -> None:
             [job.pk],
         )
         cursor.execute(
-            "UPDATE datasets_jobphase SET total = done WHERE job_id = %s AND name IN ('thumbnails', 'embed')", [job.pk]
+            "UPDATE datasets_jobphase SET total = done WHERE job_id = %s AND name IN ('thumbnails', 'embed', 'regions')",
+            [job.pk],
         )
 
 
@@ -169,11 +172,15 @@ def set_aside(dataset: Dataset) -> None:
         for row in rows:
             if row.job_id:
                 jobs.refuse(row.job_id, row.item.key, f"no vector from {row.encoder}: {row.reason}")
-                jobs.advance(row.job_id, "embed", done=1)
+                jobs.advance(row.job_id, phase_of(row), done=1)
                 if row.item.sha256 is None:
                     jobs.advance(row.job_id, "thumbnails", done=1)
     for job_id in {row.job_id for row in rows if row.job_id}:
         jobs.settle(job_id)
+
+
+def phase_of(row: PendingEmbedding) -> str:
+    return REGIONS if row.layer_id else WHOLE
 
 
 # Their files are still to be opened, for thumbnails and measures, unless another encoder will.
@@ -183,11 +190,11 @@ UPDATE search_pendingembedding AS pending SET encoder = %s
   FROM datasets_item AS item
  WHERE pending.id IN (
         SELECT id FROM search_pendingembedding
-         WHERE dataset_id = %s AND encoder = %s AND reason = '' ORDER BY id FOR UPDATE SKIP LOCKED)
+         WHERE dataset_id = %s AND encoder = %s AND layer_id IS NULL AND reason = '' ORDER BY id FOR UPDATE SKIP LOCKED)
    AND item.id = pending.item_id AND item.dataset_id = %s AND item.sha256 IS NULL AND item.text IS NULL
    AND NOT EXISTS (
         SELECT FROM search_pendingembedding AS other
-         WHERE other.item_id = pending.item_id AND (other.encoder = %s OR (other.id <> pending.id AND other.reason = '')))
+         WHERE other.item_id = pending.item_id AND (other.encoder = %s OR (other.encoder <> pending.encoder AND other.reason = '')))
 RETURNING pending.job_id
 )
 SELECT job_id, count(*) FROM changed WHERE job_id IS NOT NULL GROUP BY job_id
@@ -203,18 +210,12 @@ def give_up(dataset: Dataset, encoder: str, problem: str) -> None:
             state=EmbeddingSpace.State.FAILED, problem=problem[:500], becomes_default=False
         )
         opened_only = _only_open(dataset, encoder)
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "WITH dropped AS (DELETE FROM search_pendingembedding WHERE id IN ("
-                "SELECT id FROM search_pendingembedding WHERE dataset_id = %s AND encoder = %s AND reason = ''"
-                " ORDER BY id FOR UPDATE SKIP LOCKED)"
-                " RETURNING job_id) SELECT job_id, count(*) FROM dropped WHERE job_id IS NOT NULL GROUP BY job_id",
-                [dataset.pk, encoder],
-            )
-            dropped = dict(cursor.fetchall())
-        for job_id in dropped.keys() | opened_only.keys():
-            jobs.advance(job_id, "embed", done=dropped.get(job_id, 0))
-        for job_id in (dropped.keys() | opened_only.keys()) - {job.pk for job in filling}:
+        RegionLayer.objects.filter(dataset=dataset, encoder=encoder).exclude(state=RegionLayer.State.DROPPING).update(
+            state=RegionLayer.State.FAILED, problem=problem[:500]
+        )
+        waiting = PendingEmbedding.objects.filter(dataset=dataset, encoder=encoder, reason="")
+        dropped = strike_off(waiting.select_for_update(skip_locked=True))
+        for job_id in (dropped | opened_only.keys()) - {job.pk for job in filling}:
             jobs.refuse(job_id, encoder, problem)
     for job in filling:
         jobs.fail(job.pk, problem)
@@ -222,29 +223,49 @@ def give_up(dataset: Dataset, encoder: str, problem: str) -> None:
         jobs.settle(job_id)
 
 
-def drop(dataset: Dataset, encoder: str) -> dict[int, int]:
-    """Forget what ``encoder`` was to embed and what it could not, as its spaces go. Job → how much of it that was."""
+_STRIKE_OFF = """
+WITH struck AS (DELETE FROM search_pendingembedding WHERE id = ANY(%s) RETURNING job_id, layer_id, reason)
+SELECT job_id, layer_id IS NOT NULL, count(*) FROM struck WHERE job_id IS NOT NULL AND reason = '' GROUP BY 1, 2
+"""
+
+
+def strike_off(rows: QuerySet[PendingEmbedding]) -> set[int]:
+    """Nobody waits for these any more. The jobs that did, to be settled after this transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute(_STRIKE_OFF, [list(rows.order_by("id").values_list("pk", flat=True))])
+        struck = cursor.fetchall()
+    for job_id, is_of_layer, number in struck:
+        jobs.advance(job_id, REGIONS if is_of_layer else WHOLE, done=number)
+    return {job_id for job_id, _, _ in struck}
+
+
+def drop(dataset: Dataset, encoder: str) -> list[tuple[int, str, int]]:
+    """Forget what ``encoder`` was to embed and what it could not, as its spaces go. (Job, phase, how much of it) each."""
     _only_open(dataset, encoder)
     with connection.cursor() as cursor:
         cursor.execute(
             "WITH dropped AS ("
-            "DELETE FROM search_pendingembedding WHERE dataset_id = %s AND encoder = %s RETURNING job_id, reason"
-            ") SELECT job_id, count(*) FROM dropped WHERE job_id IS NOT NULL AND reason = '' GROUP BY job_id",
+            "DELETE FROM search_pendingembedding WHERE dataset_id = %s AND encoder = %s RETURNING job_id, layer_id, reason"
+            ") SELECT job_id, layer_id IS NOT NULL, count(*) FROM dropped"
+            " WHERE job_id IS NOT NULL AND reason = '' GROUP BY 1, 2",
             [dataset.pk, encoder],
         )
-        return dict(cursor.fetchall())
+        return [(job_id, REGIONS if of_layer else WHOLE, number) for job_id, of_layer, number in cursor.fetchall()]
 
 
 def forget(item_ids: list[int], *, but: list[int]) -> None:
     """The items are about to go, and with them what else waits for them than the rows ``but``: no job waits for it."""
     others = PendingEmbedding.objects.filter(item__in=item_ids, reason="", job__isnull=False).exclude(pk__in=but)
-    for job_id, number in others.order_by().values_list("job").annotate(number=Count("pk")):
-        jobs.advance(job_id, "embed", total=-number)
+    for phase, of_layer in ((WHOLE, False), (REGIONS, True)):
+        waiting = others.filter(layer__isnull=not of_layer).order_by().values_list("job")
+        for job_id, number in waiting.annotate(number=Count("pk")):
+            jobs.advance(job_id, phase, total=-number)
 
 
 def failures(space: EmbeddingSpace) -> QuerySet[PendingEmbedding]:
     """What the encoder of the space could make no vector of, each with its item and the reason."""
-    failed = PendingEmbedding.objects.filter(dataset=space.dataset_id, encoder=space.encoder).exclude(reason="")
+    failed = PendingEmbedding.objects.filter(dataset=space.dataset_id, encoder=space.encoder, layer=None)
+    failed = failed.exclude(reason="")
     return failed.select_related("item")
 
 

@@ -172,13 +172,13 @@ def delete_spaces(dataset: Dataset, encoder: str) -> None:
                 vectors.drop_partition(space)
                 space.delete()
             # Last: an import holds its phases only until it is done with the partitions.
-            for job_id, number in dropped.items():
-                jobs.advance(job_id, "embed", total=-number)
+            for job_id, phase, number in dropped:
+                jobs.advance(job_id, phase, total=-number)
     except OperationalError as error:
         if not isinstance(error.__cause__, LockNotAvailable):
             raise
         raise pending.Busy("The vectors are being searched at the moment. Try again in a minute.") from error
-    for job_id in dropped:
+    for job_id in {job_id for job_id, _, _ in dropped}:
         jobs.settle(job_id)
 
 
@@ -281,7 +281,7 @@ def switch_defaults(dataset: Dataset) -> None:
     """Make the space that was asked to take over the default one, if it is complete."""
     waiting = EmbeddingSpace.objects.filter(dataset=dataset, becomes_default=True, state=State.READY)
     for space in waiting:
-        if not PendingEmbedding.objects.filter(dataset=dataset, encoder=space.encoder, reason="").exists():
+        if not PendingEmbedding.objects.filter(dataset=dataset, encoder=space.encoder, layer=None, reason="").exists():
             with transaction.atomic():
                 lock_dataset(dataset)
                 if waiting.filter(pk=space.pk).exists() and coverage.missing(space) == 0:

@@ -271,7 +271,8 @@ def _unit(batch: Batch) -> tuple[Vectors, dict[int, str]]:
 def _lock_pending(space: EmbeddingSpace, item_ids: list[int]) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT FROM search_pendingembedding WHERE item_id = ANY(%s) AND encoder = %s ORDER BY item_id FOR UPDATE",
+            "SELECT FROM search_pendingembedding WHERE item_id = ANY(%s) AND encoder = %s AND layer_id IS NULL"
+            " ORDER BY item_id FOR UPDATE",
             [item_ids, space.encoder],
         )
 
@@ -286,7 +287,7 @@ def _lock_items(item_ids: list[int]) -> list[int]:
 # An encoder's outputs are made together, so an item is done when it has a vector in every space of the encoder.
 _COMPLETE = """
 SELECT pending.id FROM search_pendingembedding AS pending
- WHERE pending.item_id = ANY(%(items)s) AND pending.encoder = %(encoder)s
+ WHERE pending.item_id = ANY(%(items)s) AND pending.encoder = %(encoder)s AND pending.layer_id IS NULL
    AND NOT EXISTS (
        SELECT FROM search_embeddingspace AS space
         WHERE space.dataset_id = pending.dataset_id AND space.encoder = pending.encoder
@@ -303,7 +304,7 @@ UPDATE search_pendingembedding AS pending SET encoder = %(open_only)s
    AND NOT EXISTS (
        SELECT FROM search_pendingembedding AS other
         WHERE other.item_id = pending.item_id AND other.id <> pending.id
-          AND (other.encoder = %(open_only)s OR other.reason = ''))
+          AND (other.encoder = %(open_only)s OR (other.encoder <> pending.encoder AND other.reason = '')))
 """
 
 _DELETE = f"""

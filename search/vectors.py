@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 from psycopg import sql
 
-from datasets.models import Item
+from datasets.models import Dataset, Item, Region
 
 from .models import EmbeddingSpace
 
@@ -64,9 +64,47 @@ def create_partition(space: EmbeddingSpace) -> None:
         )
 
 
+def _region_partition(space: EmbeddingSpace) -> sql.Identifier:
+    return sql.Identifier(f"search_regionembedding_{space.pk}")
+
+
+def create_region_partition(space: EmbeddingSpace) -> None:
+    """The table that holds the vectors of regions in ``space``, unless it is there. In a transaction."""
+    name = _region_partition(space)
+    with connection.cursor() as cursor:
+        # Two layers that are started at once both want it.
+        cursor.execute("SELECT id FROM search_embeddingspace WHERE id = %s FOR NO KEY UPDATE", [space.pk])
+        cursor.execute("SELECT to_regclass(%s)", [name.as_string(None)])
+        if cursor.fetchone()[0] is not None:
+            return
+        cursor.execute(
+            _compose(
+                "CREATE TABLE {name} (LIKE search_regionembedding INCLUDING DEFAULTS,"
+                " CONSTRAINT {check_space} CHECK (space_id = {space}),"
+                " CONSTRAINT {check_dimension} CHECK (vector_dims(vector) = {dimension}),"
+                " PRIMARY KEY (space_id, item_id, region_id))",
+                name=name,
+                check_space=sql.Identifier(f"search_regionembedding_{space.pk}_space"),
+                check_dimension=sql.Identifier(f"search_regionembedding_{space.pk}_dimension"),
+                space=sql.Literal(space.pk),
+                dimension=sql.Literal(space.dimension),
+            )
+        )
+        cursor.execute(_compose("ALTER TABLE {name} ALTER COLUMN vector SET STORAGE PLAIN", name=name))
+        cursor.execute(
+            _compose(
+                "ALTER TABLE search_regionembedding ATTACH PARTITION {name} FOR VALUES IN ({space})",
+                name=name,
+                space=sql.Literal(space.pk),
+            )
+        )
+
+
 def drop_partition(space: EmbeddingSpace) -> None:
+    """And that of its regions."""
     with connection.cursor() as cursor:
         cursor.execute(_compose("DROP TABLE IF EXISTS {name}", name=_partition(space)))
+        cursor.execute(_compose("DROP TABLE IF EXISTS {name}", name=_region_partition(space)))
 
 
 def _compose(statement: str, **parts: sql.Composable) -> str:
@@ -93,12 +131,7 @@ def write(space: EmbeddingSpace, item_ids: Sequence[int], vectors: Vectors) -> i
     ``vectors`` is ``(len(item_ids), space.dimension)`` and L2-normalised. COPY BINARY into a temporary table, then one
     upsert that leaves equal rows alone. Raises ``WrongVectors``.
     """
-    if vectors.shape != (len(item_ids), space.dimension):
-        raise WrongVectors(
-            f"Space {space.pk} takes vectors of shape ({len(item_ids)}, {space.dimension}), not {vectors.shape}."
-        )
-    if not np.all(np.isfinite(vectors)):
-        raise WrongVectors("A vector holds a value that is not a finite number.")
+    _check(space, len(item_ids), vectors)
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
             "CREATE TEMP TABLE IF NOT EXISTS incoming_vector (item_id bigint NOT NULL, vector halfvec NOT NULL)"
@@ -106,7 +139,7 @@ def write(space: EmbeddingSpace, item_ids: Sequence[int], vectors: Vectors) -> i
         )
         cursor.execute("DELETE FROM incoming_vector")
         with cursor.copy("COPY incoming_vector FROM STDIN WITH (FORMAT BINARY)") as copy:
-            copy.write(_copy_binary(item_ids, vectors))
+            copy.write(_copy_binary([item_ids], vectors))
         cursor.execute(
             """
             INSERT INTO search_embedding AS stored (space_id, item_id, vector)
@@ -119,34 +152,126 @@ def write(space: EmbeddingSpace, item_ids: Sequence[int], vectors: Vectors) -> i
         return cursor.rowcount
 
 
-def _copy_binary(item_ids: Sequence[int], vectors: Vectors) -> bytes:
-    """The whole COPY stream as one numpy structured array: no Python work a row.
+def write_regions(space: EmbeddingSpace, region_ids: Sequence[int], item_ids: Sequence[int], vectors: Vectors) -> int:
+    """As ``write``, for regions: the n-th lies in the n-th of ``item_ids``."""
+    _check(space, len(region_ids), vectors)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE TEMP TABLE IF NOT EXISTS incoming_region_vector"
+            " (item_id bigint NOT NULL, region_id bigint NOT NULL, vector halfvec NOT NULL) ON COMMIT DELETE ROWS"
+        )
+        cursor.execute("DELETE FROM incoming_region_vector")
+        with cursor.copy("COPY incoming_region_vector FROM STDIN WITH (FORMAT BINARY)") as copy:
+            copy.write(_copy_binary([item_ids, region_ids], vectors))
+        cursor.execute(
+            """
+            INSERT INTO search_regionembedding AS stored (space_id, item_id, region_id, vector)
+            SELECT %s, item_id, region_id, vector FROM incoming_region_vector ORDER BY item_id, region_id
+            ON CONFLICT (space_id, item_id, region_id) DO UPDATE SET vector = EXCLUDED.vector
+            WHERE stored.vector IS DISTINCT FROM EXCLUDED.vector
+            """,
+            [space.pk],
+        )
+        return cursor.rowcount
+
+
+def _check(space: EmbeddingSpace, number: int, vectors: Vectors) -> None:
+    if vectors.shape != (number, space.dimension):
+        raise WrongVectors(
+            f"Space {space.pk} takes vectors of shape ({number}, {space.dimension}), not {vectors.shape}."
+        )
+    if not np.all(np.isfinite(vectors)):
+        raise WrongVectors("A vector holds a value that is not a finite number.")
+
+
+def _copy_binary(ids: Sequence[Sequence[int]], vectors: Vectors) -> bytes:
+    """The whole COPY stream, columns of ids and one of vectors, as one numpy structured array: no Python work a row.
 
     A row is: number of fields, then each field's length and bytes, all big-endian. A halfvec is sent as its dimension,
     two unused bytes, and its values.
     """
     dimension = vectors.shape[1]
+    id_fields = [(f"{part}_{at}", kind) for at in range(len(ids)) for part, kind in (("length", ">i4"), ("id", ">i8"))]
     rows = np.empty(
-        len(item_ids),
+        len(vectors),
         dtype=[
             ("fields", ">i2"),
-            ("id_length", ">i4"),
-            ("id", ">i8"),
+            *id_fields,
             ("vector_length", ">i4"),
             ("dimension", ">i2"),
             ("unused", ">i2"),
             ("values", ">f2", (dimension,)),
         ],
     )
-    rows["fields"] = 2
-    rows["id_length"] = 8
-    rows["id"] = item_ids
+    rows["fields"] = len(ids) + 1
+    for at, column in enumerate(ids):
+        rows[f"length_{at}"] = 8
+        rows[f"id_{at}"] = column
     rows["vector_length"] = 4 + 2 * dimension
     rows["dimension"] = dimension
     rows["unused"] = 0
     rows["values"] = vectors
     header = b"PGCOPY\n\xff\r\n\0" + bytes(8)
     return header + rows.tobytes() + b"\xff\xff"
+
+
+def forget_regions(
+    dataset: Dataset, item_ids: Sequence[int], *, layer_id: int | None = None, kind: str | None = None
+) -> None:
+    """Delete the vectors of the regions in these items: all, or those of one layer, or of one kind."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            DELETE FROM search_regionembedding AS stored
+             WHERE space_id = ANY(%(spaces)s)
+               AND item_id = ANY(%(items)s)
+               AND ((%(layer)s::bigint IS NULL AND %(kind)s::text IS NULL) OR region_id IN (
+                    SELECT id FROM datasets_region
+                     WHERE item_id = ANY(%(items)s) AND (layer_id = %(layer)s OR kind = %(kind)s)))
+            """,
+            {"spaces": _spaces(dataset.pk), "items": list(item_ids), "layer": layer_id, "kind": kind},
+        )
+
+
+def forget_region(region: Region) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "DELETE FROM search_regionembedding WHERE space_id = ANY(%s) AND item_id = %s AND region_id = %s",
+            [_spaces(region.item.dataset_id), region.item_id, region.pk],
+        )
+
+
+def embedded_regions(spaces: Sequence[EmbeddingSpace], item_ids: Sequence[int]) -> set[int]:
+    """The regions in these items that have a vector in every one of ``spaces``."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT region_id FROM search_regionembedding WHERE space_id = ANY(%s) AND item_id = ANY(%s)"
+            " GROUP BY region_id HAVING count(*) = %s",
+            [[space.pk for space in spaces], list(item_ids), len(spaces)],
+        )
+        return {region_id for (region_id,) in cursor.fetchall()}
+
+
+def _spaces(dataset_id: int) -> list[int]:
+    """Named one by one, so that no other dataset's partition is looked into."""
+    return list(EmbeddingSpace.objects.filter(dataset=dataset_id).values_list("pk", flat=True))
+
+
+# On disk -------------------------------------------------------------------------------------------------------------
+
+_PAGE, _PAGE_HEADER, _LINE_POINTER, _ROW_HEADER = 8192, 24, 4, 24
+_REGION_IDS = 3 * 8
+_VARIABLE_HEADER, _HALFVEC_HEADER = 4, 4
+# An entry of the primary key (three numbers, its header, a pointer), in pages that are nine tenths full.
+_INDEX_ENTRY = 40
+
+
+def region_row_bytes(dimension: int) -> int:
+    """What one region's vector takes on disk, its entry in the primary key included."""
+    row = _ROW_HEADER + _REGION_IDS + _VARIABLE_HEADER + _HALFVEC_HEADER + 2 * dimension
+    row = -(-row // 8) * 8 + _LINE_POINTER
+    # A row never spans pages: what is left of one stays empty.
+    return _PAGE // ((_PAGE - _PAGE_HEADER) // row) + _INDEX_ENTRY
 
 
 # Reading -------------------------------------------------------------------------------------------------------------

@@ -1,17 +1,20 @@
-"""What `datasets` calls without knowing us: signals and the two places where it asks for something."""
+"""What `datasets` calls without knowing us: signals and the two places where it asks for something. And what parts of ours
+must hear of each other."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from django.db.models.signals import post_delete
 from django.dispatch import receiver
 
 from datasets import creation, selection, signals
 from datasets.api import extras
-from datasets.models import Dataset, Job
+from datasets.models import Dataset, Item, Job, Region
 
-from . import pending, preparation, query, spaces, vector_upload  # noqa: F401  (it registers how its jobs are run)
+from . import layers, pending, preparation, query, spaces, vector_upload  # noqa: F401  (it registers how its jobs are run)
 from .api.spaces import spaces_of
+from .models import EmbeddingSpace
 
 
 @receiver(signals.dataset_created)
@@ -22,11 +25,14 @@ def make_spaces(sender: Any, *, dataset: Dataset, **kwargs: Any) -> None:
 @receiver(signals.items_added)
 def ask_for_vectors(sender: Any, *, dataset: Dataset, job: Job, item_ids: list[int], **kwargs: Any) -> None:
     pending.enqueue(dataset, job=job, item_ids=item_ids)
+    layers.enqueue(dataset, job=job, item_ids=item_ids)
 
 
 @receiver(signals.job_resumed)
 def ask_for_missing_vectors(sender: Any, *, dataset: Dataset, job: Job, **kwargs: Any) -> None:
     pending.enqueue(dataset, job=job)
+    # One that is still being prepared has a job of its own, which somebody may have canceled.
+    layers.enqueue(dataset, job=job, states=[layers.State.READY])
 
 
 @receiver(signals.job_canceled)
@@ -37,11 +43,22 @@ def withdraw_pending(sender: Any, *, job: Job, **kwargs: Any) -> None:
 @receiver(signals.items_removed)
 def forget_vectors(sender: Any, *, dataset: Dataset, item_ids: list[int], **kwargs: Any) -> None:
     spaces.forget_items(dataset, item_ids)
+    layers.forget_items(dataset, item_ids)
+
+
+@receiver(signals.region_changing)
+def ask_for_drawn_region(sender: Any, *, item: Item, region: Region | None, **kwargs: Any) -> None:
+    layers.redrawing(item, region)
 
 
 @receiver(signals.dataset_removed)
 def drop_spaces(sender: Any, *, dataset: Dataset, **kwargs: Any) -> None:
     spaces.drop_spaces(dataset)
+
+
+@receiver(post_delete, sender=EmbeddingSpace)
+def fail_layers_without_space(sender: Any, *, instance: EmbeddingSpace, **kwargs: Any) -> None:
+    layers.space_gone(instance)
 
 
 creation.set_encoder_chooser(spaces.choose_encoder)

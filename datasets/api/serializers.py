@@ -9,8 +9,8 @@ from django.contrib.auth import get_user_model
 from drf_spectacular.utils import extend_schema_field, inline_serializer
 from rest_framework import serializers
 
-from .. import jobs, operations
-from ..models import Job, LabelClass, Membership, Modality, Operation, Role, Status
+from .. import jobs, operations, regions
+from ..models import Job, LabelClass, Membership, Modality, Operation, Prediction, Region, Role, Status
 
 User = get_user_model()
 
@@ -106,6 +106,49 @@ class ItemDetailSerializer(ItemSerializer):
     content_type = serializers.CharField(allow_blank=True)
     quality = QualitySerializer(allow_null=True)
     created_at = serializers.DateTimeField()
+
+
+class ShapeSerializer(serializers.Serializer[Any]):
+    """Checked by ``datasets.regions.shape``, which says what is wrong with it."""
+
+    x = serializers.FloatField(required=False, help_text="Of the left edge, relative to the upright image: 0..1.")
+    y = serializers.FloatField(required=False)
+    width = serializers.FloatField(required=False)
+    height = serializers.FloatField(required=False)
+    polygon = serializers.ListField(
+        child=serializers.ListField(child=serializers.FloatField(), min_length=2, max_length=2),
+        required=False,
+        allow_null=True,
+        max_length=regions.MOST_POINTS,
+        help_text="[[x, y], …]; the box is then found from it.",
+    )
+
+
+class RegionSerializer(serializers.ModelSerializer[Region]):
+    polygon = serializers.ListField(
+        child=serializers.ListField(child=serializers.FloatField()), allow_null=True, read_only=True
+    )
+
+    class Meta:
+        model = Region
+        fields = ["id", "item", "kind", "layer", "x", "y", "width", "height", "polygon", "created_at"]
+        read_only_fields = fields
+
+
+class PredictionSerializer(serializers.Serializer[Any]):
+    model = serializers.CharField(source="model.name")
+    label = serializers.CharField()
+    score = serializers.FloatField()
+    box = serializers.SerializerMethodField(help_text="x, y, width, height, relative to the upright image: 0..1.")
+    region = serializers.IntegerField(
+        source="region_id", allow_null=True, help_text="The region that was made of it, with a vector of its own."
+    )
+
+    @extend_schema_field(serializers.ListField(child=serializers.FloatField(), allow_null=True))
+    def get_box(self, prediction: Prediction) -> Any:
+        if prediction.x is None:
+            return None
+        return [prediction.x, prediction.y, prediction.width, prediction.height]
 
 
 class HistoryEntrySerializer(serializers.Serializer[Any]):

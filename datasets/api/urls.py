@@ -1,6 +1,6 @@
 from django.urls import path
 
-from .views import accounts, acts, datasets, items, transfer
+from .views import accounts, acts, datasets, items, regions, transfer
 
 urlpatterns = [
     path("auth/token/", accounts.TokenView.as_view()),
@@ -30,6 +30,9 @@ urlpatterns = [
     path("items/<int:pk>/image/", items.ImageView.as_view()),
     path("items/<int:pk>/thumbnail/", items.ThumbnailView.as_view()),
     path("items/<int:pk>/history/", items.HistoryView.as_view()),
+    path("items/<int:pk>/regions/", regions.ItemRegionsView.as_view()),
+    path("items/<int:pk>/predictions/", regions.ItemPredictionsView.as_view()),
+    path("regions/<int:pk>/", regions.RegionView.as_view()),
     path("jobs/", transfer.JobsView.as_view()),
     path("jobs/<int:pk>/", transfer.JobView.as_view()),
     path("jobs/<int:pk>/errors/", transfer.JobErrorsView.as_view()),

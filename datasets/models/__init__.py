@@ -1,9 +1,11 @@
 from .dataset import Dataset, Membership, Modality, Role
-from .item import Item, Region, Status
+from .item import Item, Status
 from .job import Job, JobError, JobPhase, StagedFile
 from .label import CLASS_COLORS, Annotation, LabelClass, Source
 from .operation import ItemChange, Operation
+from .prediction import PredictedItem, Prediction, PredictionModel
 from .query_image import QueryImage
+from .region import Region, RegionLayer
 
 __all__ = [
     "CLASS_COLORS",
@@ -18,8 +20,12 @@ __all__ = [
     "Membership",
     "Modality",
     "Operation",
+    "PredictedItem",
+    "Prediction",
+    "PredictionModel",
     "QueryImage",
     "Region",
+    "RegionLayer",
     "Role",
     "Source",
     "StagedFile",

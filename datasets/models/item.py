@@ -82,33 +82,3 @@ class Item(models.Model):
         if self.problem:
             return "unreadable"
         return "ready" if self.sha256 else "pending"
-
-
-class Region(models.Model):
-    """A box or polygon inside an image item, in relative coordinates 0..1."""
-
-    class Kind(models.TextChoices):
-        DRAWN = "drawn"
-        DETECTED = "detected"
-        TILE = "tile"
-
-    item = models.ForeignKey(Item, models.CASCADE, related_name="regions")
-    kind = models.CharField(max_length=8, choices=Kind, default=Kind.DRAWN)
-    x = models.FloatField()
-    y = models.FloatField()
-    width = models.FloatField()
-    height = models.FloatField()
-    polygon = models.JSONField(null=True, blank=True, help_text="[[x, y], …] when it is not the box itself.")
-    created_at = models.DateTimeField(auto_now_add=True)
-
-    class Meta:
-        ordering = ["id"]
-        constraints = [
-            models.CheckConstraint(
-                condition=Q(x__gte=0, y__gte=0, width__gt=0, height__gt=0, x__lte=1, y__lte=1),
-                name="region_lies_in_its_image",
-            )
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.kind} region {self.pk} of item {self.item_id}"

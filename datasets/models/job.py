@@ -21,6 +21,8 @@ class Job(models.Model):
         IMPORT = "import"
         EMBED = "embed"
         VECTORS = "vectors"
+        REGIONS = "regions"
+        COMPARISON = "comparison"
 
     dataset = models.ForeignKey(Dataset, models.CASCADE, related_name="jobs")
     kind = models.CharField(max_length=16, choices=Kind)

@@ -6,8 +6,9 @@ from django.db import models
 from django.db.models import Q
 
 from .dataset import Dataset
-from .item import Item, Region
+from .item import Item
 from .operation import Operation
+from .region import Region
 
 # The twelve class colours of the design tokens (light theme), given out in turn.
 CLASS_COLORS = (

@@ -6,6 +6,10 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from datasets.api.serializers import ItemSerializer, SpaceSerializer
+from datasets.models import RegionLayer
+
+from .. import tiles
+from ..detectors import MOST_PER_IMAGE, SCORE_FLOOR
 
 
 @extend_schema_field({"type": "object", "additionalProperties": True})
@@ -127,3 +131,100 @@ class EncoderSerializer(serializers.Serializer[Any]):
     megabytes = serializers.IntegerField(allow_null=True, help_text="To be fetched; null where nobody has said.")
     per_second = serializers.FloatField(allow_null=True, help_text="Items on this machine, about.")
     is_recommended = serializers.BooleanField()
+
+
+# Region layers -------------------------------------------------------------------------------------------------------
+
+
+class LayerChangeSerializer(serializers.Serializer[Any]):
+    """What does not belong to the layer's kind is refused by ``search.layers``."""
+
+    encoder = serializers.CharField(
+        required=False,
+        max_length=200,
+        help_text="Of one of the dataset's spaces; that of the default space unless told.",
+    )
+    scales = serializers.ListField(
+        child=serializers.IntegerField(min_value=2, max_value=tiles.GREATEST_SCALE),
+        required=False,
+        min_length=1,
+        max_length=4,
+        help_text="Tiles: n × n of them for every n. 2 and 3 unless told.",
+    )
+    overlap = serializers.FloatField(
+        required=False,
+        min_value=0,
+        max_value=tiles.GREATEST_OVERLAP,
+        help_text="Tiles: what neighbours share, of a side.",
+    )
+    threshold = serializers.FloatField(
+        required=False,
+        min_value=SCORE_FLOOR,
+        max_value=1,
+        help_text="Detected: the score from which on a box becomes a region.",
+    )
+    most_regions = serializers.IntegerField(
+        required=False,
+        min_value=0,
+        max_value=MOST_PER_IMAGE,
+        help_text="Detected: regions an image at most; 0 keeps the predictions alone.",
+    )
+    words = serializers.ListField(
+        child=serializers.CharField(max_length=200),
+        required=False,
+        max_length=100,
+        help_text="Detected: what to look for, for detectors that take words.",
+    )
+
+
+class NewLayerSerializer(LayerChangeSerializer):
+    kind = serializers.ChoiceField(choices=RegionLayer.Kind.choices)
+    detector = serializers.CharField(required=False, max_length=200, help_text="Detected: see GET detectors/.")
+
+
+class RegionLayerSerializer(serializers.Serializer[Any]):
+    id = serializers.IntegerField()
+    kind = serializers.ChoiceField(choices=RegionLayer.Kind.choices)
+    detector = serializers.CharField(allow_blank=True)
+    encoder = serializers.CharField()
+    params = serializers.DictField(child=serializers.JSONField())
+    state = serializers.ChoiceField(choices=RegionLayer.State.choices)
+    problem = serializers.CharField(allow_blank=True)
+    job = serializers.IntegerField(allow_null=True, help_text="The last one that filled it or removes it.")
+    pending = serializers.IntegerField(help_text="Items that are still to get their regions.")
+    failed = serializers.IntegerField(help_text="Items that could get none: see failures/.")
+    created_at = serializers.DateTimeField()
+
+
+class CostSerializer(serializers.Serializer[Any]):
+    items = serializers.IntegerField()
+    regions = serializers.IntegerField()
+    is_exact = serializers.BooleanField(help_text="Whether `regions` is; what a detector will find is extrapolated.")
+    predictions = serializers.IntegerField()
+    vectors = serializers.IntegerField()
+    size_bytes = serializers.IntegerField(help_text="On disk, indexes included; an estimate.")
+    seconds = serializers.FloatField(
+        allow_null=True, help_text="An estimate from the sampled items, if this machine has nothing else to do."
+    )
+    sampled = serializers.IntegerField(help_text="Items that were tried.")
+
+
+class LayerFailureSerializer(serializers.Serializer[Any]):
+    item = serializers.IntegerField()
+    key = serializers.CharField()
+    reason = serializers.CharField()
+
+
+class DetectorSerializer(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    title = serializers.CharField()
+    description = serializers.CharField()
+    classes = serializers.ListField(
+        child=serializers.CharField(), help_text="Empty: told by its weights, or it takes words."
+    )
+    takes_words = serializers.BooleanField()
+    license = serializers.CharField()
+    source = serializers.CharField()
+    is_default = serializers.BooleanField()
+    available = serializers.BooleanField()
+    reason = serializers.CharField(allow_blank=True)

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from . import space_views, vector_files, views
+from . import region_layers, space_views, vector_files, views
 
 urlpatterns = [
     path("encoders/", views.EncodersView.as_view()),
@@ -12,4 +12,9 @@ urlpatterns = [
     path("datasets/<int:pk>/ranking/", views.RankingView.as_view()),
     path("datasets/<int:pk>/vectors/", vector_files.UploadView.as_view()),
     path("spaces/<int:pk>/vectors/", vector_files.DownloadView.as_view()),
+    path("detectors/", region_layers.DetectorsView.as_view()),
+    path("datasets/<int:pk>/region-layers/", region_layers.RegionLayersView.as_view()),
+    path("datasets/<int:pk>/region-layers/estimate/", region_layers.RegionLayerCostView.as_view()),
+    path("region-layers/<int:pk>/", region_layers.RegionLayerView.as_view()),
+    path("region-layers/<int:pk>/failures/", region_layers.RegionLayerFailuresView.as_view()),
 ]

@@ -26,6 +26,7 @@ from .base import (
     Detection,
     Detector,
     DetectorError,
+    DetectorFault,
     DetectorSpec,
     DetectorUnavailable,
     UnknownDetector,
@@ -111,6 +112,10 @@ def get_for_words(name: str) -> WordDetector:
     return cast(WordDetector, _get(name))
 
 
+def is_loaded(name: str) -> bool:
+    return name in _loaded
+
+
 def _get(name: str) -> Detector | WordDetector:
     if name not in _loaded:
         with _loading:
@@ -163,6 +168,7 @@ __all__ = [
     "Detection",
     "Detector",
     "DetectorError",
+    "DetectorFault",
     "DetectorSpec",
     "DetectorUnavailable",
     "UnknownDetector",
@@ -171,6 +177,7 @@ __all__ = [
     "default",
     "get",
     "get_for_words",
+    "is_loaded",
     "prepare",
     "spec",
     "why_unavailable",

@@ -30,6 +30,14 @@ class DetectorError(Exception):
     """The detector could not look at these images."""
 
 
+class DetectorFault(Exception):
+    """A detector, and no image, is at fault: it cannot be loaded, or can look at nothing."""
+
+    def __init__(self, detector: str, problem: str) -> None:
+        super().__init__(problem)
+        self.detector = detector
+
+
 @dataclass(frozen=True)
 class Detection:
     """One object in one image. The box is relative to the image's size and lies within it: 0..1."""

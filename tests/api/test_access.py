@@ -11,8 +11,9 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import URLPattern, get_resolver
 from rest_framework.test import APIClient
 
-from datasets import jobs, labelling, selection
-from datasets.models import Dataset, Item, Job, LabelClass, Membership, Operation
+from datasets import jobs, labelling, regions, selection
+from datasets.models import Dataset, Item, Job, LabelClass, Membership, Operation, Region, RegionLayer
+from search import layers
 from search.models import EmbeddingSpace
 from tests.fixtures import add_class, add_items, jpeg
 
@@ -29,6 +30,8 @@ class World:
     job: Job
     member: Membership
     space: EmbeddingSpace
+    region: Region
+    layer: RegionLayer
 
 
 @pytest.fixture
@@ -37,8 +40,15 @@ def world(dataset: Dataset, alice: Any) -> World:
     label = add_class(dataset, "stop")
     operation = labelling.apply_label(selection.of_items(dataset, [items[0].pk]), label, by=alice).operation
     job = jobs.create(dataset, Job.Kind.IMPORT, by=alice, phases=["scan"], params={})
-    member = dataset.members.get(user__username="vera")
-    return World(dataset, items, label, operation, job, member, dataset.spaces.get(is_default=True))
+    region = regions.draw(items[0], regions.Shape(0, 0, 0.5, 0.5))
+    layer = RegionLayer.objects.get(
+        job=layers.start(layers.describe(dataset, "detected", {"detector": "starter"}), by=alice)
+    )
+    jobs.cancel(layers.start(layers.describe(dataset, "drawn", {}), by=alice))
+    assert layer.job is not None
+    jobs.cancel(layer.job)
+    member, space = dataset.members.get(user__username="vera"), dataset.spaces.get(is_default=True)
+    return World(dataset, items, label, operation, job, member, space, region, layer)
 
 
 Body = Callable[[World], dict[str, Any]] | None
@@ -69,6 +79,18 @@ TABLE: list[tuple[str, str, Body, str, set[int]]] = [
     ("get", "items/{item}/image/", None, VIEWER, {404}),
     ("get", "items/{item}/thumbnail/", None, VIEWER, {404}),
     ("get", "items/{item}/history/", None, VIEWER, {200}),
+    ("get", "items/{item}/regions/", None, VIEWER, {200}),
+    ("post", "items/{item}/regions/", lambda w: {"x": 0, "y": 0, "width": 1, "height": 1}, ANNOTATOR, {201}),
+    ("get", "items/{item}/predictions/", None, VIEWER, {200}),
+    ("get", "regions/{region}/", None, VIEWER, {200}),
+    ("patch", "regions/{region}/", lambda w: {"x": 0.25}, ANNOTATOR, {200}),
+    ("delete", "regions/{region}/", None, ANNOTATOR, {204}),
+    ("get", "datasets/{dataset}/region-layers/", None, VIEWER, {200}),
+    ("post", "datasets/{dataset}/region-layers/", lambda w: {"kind": "tile"}, MANAGER, {202}),
+    ("post", "datasets/{dataset}/region-layers/estimate/", lambda w: {"kind": "detected"}, MANAGER, {400}),
+    ("patch", "region-layers/{layer}/", lambda w: {"threshold": 0.5}, MANAGER, {202}),
+    ("delete", "region-layers/{layer}/", None, MANAGER, {202}),
+    ("get", "region-layers/{layer}/failures/", None, VIEWER, {200}),
     ("post", "datasets/{dataset}/imports/", lambda w: {"path": "/not/allowed"}, MANAGER, {400}),
     ("get", "datasets/{dataset}/jobs/", None, VIEWER, {200}),
     ("get", "jobs/{job}/", None, VIEWER, {200}),
@@ -98,7 +120,7 @@ TABLE: list[tuple[str, str, Body, str, set[int]]] = [
 
 # Endpoints without a dataset in their address.
 GLOBAL = {
-    "auth/token/", "auth/login/", "auth/logout/", "auth/csrf/", "auth/me/", "datasets/", "jobs/", "encoders/", "schema/", "docs/",
+    "auth/token/", "auth/login/", "auth/logout/", "auth/csrf/", "auth/me/", "datasets/", "jobs/", "encoders/", "detectors/", "schema/", "docs/",
 }  # fmt: skip
 
 
@@ -111,6 +133,8 @@ def call(client: APIClient, world: World, method: str, address: str, body: Body)
         member=world.member.pk,
         space=world.space.pk,
         item=world.items[0].pk,
+        region=world.region.pk,
+        layer=world.layer.pk,
     )
     return getattr(client, method)(url, body(world) if body else None, format="json")
 

@@ -325,6 +325,41 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/datasets/{id}/region-layers/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description The layers of a dataset, and a new one. What is not said has its default; a job fills it. */
+        get: operations["region_layers_list"];
+        put?: never;
+        /** @description The layers of a dataset, and a new one. What is not said has its default; a job fills it. */
+        post: operations["datasets_region_layers_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/datasets/{id}/region-layers/estimate/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description What a new layer would cost, from some of the dataset's items that are tried here and now. Nothing is kept. */
+        post: operations["datasets_region_layers_estimate_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/datasets/{id}/restore/": {
         parameters: {
             query?: never;
@@ -466,6 +501,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/detectors/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description The detectors whose boxes can become regions and predictions. */
+        get: operations["detectors_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/encoders/": {
         parameters: {
             query?: never;
@@ -531,6 +583,41 @@ export interface paths {
         get: operations["items_image_retrieve"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/items/{id}/predictions/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description What models said about an item: classes, scores, boxes. Never counted as labels. */
+        get: operations["predictions_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/items/{id}/regions/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description The regions of an image, in the order of their making; and a new one, drawn by a person. */
+        get: operations["regions_list"];
+        put?: never;
+        /** @description The regions of an image, in the order of their making; and a new one, drawn by a person. */
+        post: operations["items_regions_create"];
         delete?: never;
         options?: never;
         head?: never;
@@ -674,6 +761,60 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/region-layers/{id}/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** @description Make a layer anew with other parameters, or, when nothing is said, try again what failed; remove it. */
+        delete: operations["region_layers_destroy"];
+        options?: never;
+        head?: never;
+        /** @description Make a layer anew with other parameters, or, when nothing is said, try again what failed; remove it. */
+        patch: operations["region_layers_partial_update"];
+        trace?: never;
+    };
+    "/api/v1/region-layers/{id}/failures/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description The items that got no regions of a layer, and why. */
+        get: operations["region_layers_failures_retrieve"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/regions/{id}/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description One region: redraw it, remove it. */
+        get: operations["regions_retrieve"];
+        put?: never;
+        post?: never;
+        /** @description One region: redraw it, remove it. */
+        delete: operations["regions_destroy"];
+        options?: never;
+        head?: never;
+        /** @description One region: redraw it, remove it. */
+        patch: operations["regions_partial_update"];
+        trace?: never;
+    };
     "/api/v1/spaces/{id}/": {
         parameters: {
             query?: never;
@@ -804,6 +945,23 @@ export interface components {
             shortcut: string;
             count: number;
         };
+        Cost: {
+            items: number;
+            regions: number;
+            /** @description Whether `regions` is; what a detector will find is extrapolated. */
+            is_exact: boolean;
+            predictions: number;
+            vectors: number;
+            /** @description On disk, indexes included; an estimate. */
+            size_bytes: number;
+            /**
+             * Format: double
+             * @description An estimate from the sampled items, if this machine has nothing else to do.
+             */
+            seconds: number | null;
+            /** @description Items that were tried. */
+            sampled: number;
+        };
         CredentialsRequest: {
             username: string;
             password: string;
@@ -827,6 +985,27 @@ export interface components {
         };
         DatasetPage: {
             results: components["schemas"]["Dataset"][];
+            /**
+             * Format: uri
+             * @description The next page, when there is one.
+             */
+            next: string | null;
+        };
+        Detector: {
+            name: string;
+            title: string;
+            description: string;
+            /** @description Empty: told by its weights, or it takes words. */
+            classes: string[];
+            takes_words: boolean;
+            license: string;
+            source: string;
+            is_default: boolean;
+            available: boolean;
+            reason: string;
+        };
+        DetectorPage: {
+            results: components["schemas"]["Detector"][];
             /**
              * Format: uri
              * @description The next page, when there is one.
@@ -1026,9 +1205,11 @@ export interface components {
          * @description * `import` - Import
          *     * `embed` - Embed
          *     * `vectors` - Vectors
+         *     * `regions` - Regions
+         *     * `comparison` - Comparison
          * @enum {string}
          */
-        JobKindEnum: "import" | "embed" | "vectors";
+        JobKindEnum: "import" | "embed" | "vectors" | "regions" | "comparison";
         JobPage: {
             results: components["schemas"]["Job"][];
             /**
@@ -1070,6 +1251,19 @@ export interface components {
             color?: string;
             shortcut?: string;
             prompts?: string[];
+        };
+        LayerFailure: {
+            item: number;
+            key: string;
+            reason: string;
+        };
+        LayerFailurePage: {
+            results: components["schemas"]["LayerFailure"][];
+            /**
+             * Format: uri
+             * @description The next page, when there is one.
+             */
+            next: string | null;
         };
         MeasureHistogram: {
             /** Format: double */
@@ -1116,6 +1310,30 @@ export interface components {
             encoder?: string;
             /** @default false */
             multi_label: boolean;
+        };
+        /** @description What does not belong to the layer's kind is refused by ``search.layers``. */
+        NewLayerRequest: {
+            /** @description Of one of the dataset's spaces; that of the default space unless told. */
+            encoder?: string;
+            /** @description Tiles: n × n of them for every n. 2 and 3 unless told. */
+            scales?: number[];
+            /**
+             * Format: double
+             * @description Tiles: what neighbours share, of a side.
+             */
+            overlap?: number;
+            /**
+             * Format: double
+             * @description Detected: the score from which on a box becomes a region.
+             */
+            threshold?: number;
+            /** @description Detected: regions an image at most; 0 keeps the predictions alone. */
+            most_regions?: number;
+            /** @description Detected: what to look for, for detectors that take words. */
+            words?: string[];
+            kind: components["schemas"]["RegionKindEnum"];
+            /** @description Detected: see GET detectors/. */
+            detector?: string;
         };
         NewSpaceRequest: {
             encoder: string;
@@ -1166,8 +1384,45 @@ export interface components {
             shortcut?: string;
             prompts?: string[];
         };
+        /** @description What does not belong to the layer's kind is refused by ``search.layers``. */
+        PatchedLayerChangeRequest: {
+            /** @description Of one of the dataset's spaces; that of the default space unless told. */
+            encoder?: string;
+            /** @description Tiles: n × n of them for every n. 2 and 3 unless told. */
+            scales?: number[];
+            /**
+             * Format: double
+             * @description Tiles: what neighbours share, of a side.
+             */
+            overlap?: number;
+            /**
+             * Format: double
+             * @description Detected: the score from which on a box becomes a region.
+             */
+            threshold?: number;
+            /** @description Detected: regions an image at most; 0 keeps the predictions alone. */
+            most_regions?: number;
+            /** @description Detected: what to look for, for detectors that take words. */
+            words?: string[];
+        };
         PatchedMemberChangeRequest: {
             role?: components["schemas"]["RoleEnum"];
+        };
+        /** @description Checked by ``datasets.regions.shape``, which says what is wrong with it. */
+        PatchedShapeRequest: {
+            /**
+             * Format: double
+             * @description Of the left edge, relative to the upright image: 0..1.
+             */
+            x?: number;
+            /** Format: double */
+            y?: number;
+            /** Format: double */
+            width?: number;
+            /** Format: double */
+            height?: number;
+            /** @description [[x, y], …]; the box is then found from it. */
+            polygon?: number[][] | null;
         };
         PatchedSpaceChangeRequest: {
             is_default?: boolean;
@@ -1185,6 +1440,24 @@ export interface components {
             name: string;
             done: number;
             total: number;
+        };
+        Prediction: {
+            model: string;
+            label: string;
+            /** Format: double */
+            score: number;
+            /** @description x, y, width, height, relative to the upright image: 0..1. */
+            readonly box: number[] | null;
+            /** @description The region that was made of it, with a vector of its own. */
+            region: number | null;
+        };
+        PredictionPage: {
+            results: components["schemas"]["Prediction"][];
+            /**
+             * Format: uri
+             * @description The next page, when there is one.
+             */
+            next: string | null;
         };
         Preview: {
             count: number;
@@ -1213,9 +1486,76 @@ export interface components {
                 [key: string]: unknown;
             } | null;
         };
+        Region: {
+            readonly id: number;
+            readonly item: number;
+            readonly kind: components["schemas"]["RegionKindEnum"];
+            readonly layer: number | null;
+            /** Format: double */
+            readonly x: number;
+            /** Format: double */
+            readonly y: number;
+            /** Format: double */
+            readonly width: number;
+            /** Format: double */
+            readonly height: number;
+            readonly polygon: number[][] | null;
+            /** Format: date-time */
+            readonly created_at: string;
+        };
+        /**
+         * @description * `tile` - tiles
+         *     * `detected` - boxes of a detector
+         *     * `drawn` - drawn by people
+         * @enum {string}
+         */
+        RegionKindEnum: "tile" | "detected" | "drawn";
+        RegionLayer: {
+            id: number;
+            kind: components["schemas"]["RegionKindEnum"];
+            detector: string;
+            encoder: string;
+            params: {
+                [key: string]: unknown;
+            };
+            state: components["schemas"]["RegionLayerStateEnum"];
+            problem: string;
+            /** @description The last one that filled it or removes it. */
+            job: number | null;
+            /** @description Items that are still to get their regions. */
+            pending: number;
+            /** @description Items that could get none: see failures/. */
+            failed: number;
+            /** Format: date-time */
+            created_at: string;
+        };
+        RegionLayerPage: {
+            results: components["schemas"]["RegionLayer"][];
+            /**
+             * Format: uri
+             * @description The next page, when there is one.
+             */
+            next: string | null;
+        };
+        /**
+         * @description * `preparing` - is being filled
+         *     * `ready` - new items get its regions by themselves
+         *     * `failed` - its detector or encoder cannot be used
+         *     * `dropping` - is being removed
+         * @enum {string}
+         */
+        RegionLayerStateEnum: "preparing" | "ready" | "failed" | "dropping";
         RegionOfLabel: {
             id: number;
             box: number[];
+        };
+        RegionPage: {
+            results: components["schemas"]["Region"][];
+            /**
+             * Format: uri
+             * @description The next page, when there is one.
+             */
+            next: string | null;
         };
         Result: {
             item: components["schemas"]["Item"];
@@ -1282,6 +1622,22 @@ export interface components {
                 all?: boolean;
                 except?: number[];
             };
+        };
+        /** @description Checked by ``datasets.regions.shape``, which says what is wrong with it. */
+        ShapeRequest: {
+            /**
+             * Format: double
+             * @description Of the left edge, relative to the upright image: 0..1.
+             */
+            x?: number;
+            /** Format: double */
+            y?: number;
+            /** Format: double */
+            width?: number;
+            /** Format: double */
+            height?: number;
+            /** @description [[x, y], …]; the box is then found from it. */
+            polygon?: number[][] | null;
         };
         /**
          * @description * `human` - human
@@ -2209,6 +2565,77 @@ export interface operations {
             };
         };
     };
+    region_layers_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RegionLayerPage"];
+                };
+            };
+        };
+    };
+    datasets_region_layers_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewLayerRequest"];
+            };
+        };
+        responses: {
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobStarted"];
+                };
+            };
+        };
+    };
+    datasets_region_layers_estimate_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewLayerRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Cost"];
+                };
+            };
+        };
+    };
     datasets_restore_create: {
         parameters: {
             query?: never;
@@ -2470,6 +2897,25 @@ export interface operations {
             };
         };
     };
+    detectors_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DetectorPage"];
+                };
+            };
+        };
+    };
     encoders_list: {
         parameters: {
             query?: {
@@ -2555,6 +3001,87 @@ export interface operations {
                 };
                 content: {
                     "image/*": string;
+                };
+            };
+        };
+    };
+    predictions_list: {
+        parameters: {
+            query?: {
+                /** @description Where a page begins: part of the `next` of the one before. */
+                cursor?: string;
+                /** @description Rows a page: 100 unless told, 1,000 at most. */
+                limit?: number;
+                /** @description Only what this model said. */
+                model?: string;
+            };
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PredictionPage"];
+                };
+            };
+        };
+    };
+    regions_list: {
+        parameters: {
+            query?: {
+                /** @description Where a page begins: part of the `next` of the one before. */
+                cursor?: string;
+                /** @description Only these. */
+                kind?: "detected" | "drawn" | "tile";
+                /** @description Rows a page: 100 unless told, 1,000 at most. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RegionPage"];
+                };
+            };
+        };
+    };
+    items_regions_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["ShapeRequest"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Region"];
                 };
             };
         };
@@ -2756,6 +3283,144 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Undone"];
+                };
+            };
+        };
+    };
+    region_layers_destroy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobStarted"];
+                };
+            };
+        };
+    };
+    region_layers_partial_update: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["PatchedLayerChangeRequest"];
+            };
+        };
+        responses: {
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobStarted"];
+                };
+            };
+        };
+    };
+    region_layers_failures_retrieve: {
+        parameters: {
+            query?: {
+                /** @description Where a page begins: part of the `next` of the one before. */
+                cursor?: string;
+                /** @description Rows a page: 100 unless told, 1,000 at most. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LayerFailurePage"];
+                };
+            };
+        };
+    };
+    regions_retrieve: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Region"];
+                };
+            };
+        };
+    };
+    regions_destroy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No response body */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    regions_partial_update: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["PatchedShapeRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Region"];
                 };
             };
         };
