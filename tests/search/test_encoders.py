@@ -126,6 +126,42 @@ def test_a_network_that_openvino_does_not_know_runs_in_torch() -> None:
     assert runtime.load(graph, "openvino").runtime == "torch, float32"
 
 
+def test_a_network_that_becomes_another_when_converted_runs_in_torch() -> None:
+    """Tracing would keep for all lengths what it did for the one of the example."""
+
+    class Even(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.cumsum(1)[:, -3:] if x.shape[1] % 2 == 0 else x.flip(1)[:, :3]
+
+    graph = runtime.Graph(
+        "even", ("1",), build=Even, example=lambda: (torch.rand(2, 4),), others=lambda: ((torch.rand(2, 5),),)
+    )
+    network = runtime.load(graph, "openvino")
+    assert network.runtime == "torch, float32"
+    np.testing.assert_array_equal(network(np.array([[1.0, 2, 3, 4, 5]], dtype=np.float32))[0], [[5, 4, 3]])
+
+
+@pytest.mark.skipif(not runtime.has_bfloat16(), reason="this CPU has no bfloat16")
+def test_a_network_that_needs_more_digits_than_bfloat16_has_gets_them() -> None:
+    class Differences(torch.nn.Module):
+        """Of two products that are nearly the same."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.one = torch.nn.Linear(64, 32)
+            self.other = torch.nn.Linear(64, 32)
+            self.other.load_state_dict({name: value * 1.001 for name, value in self.one.state_dict().items()})
+            self.other.weight.data += 1e-4 * torch.randn(32, 64)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.one(x) - self.other(x)
+
+    graph = runtime.Graph("differences", ("1",), build=Differences, example=lambda: (torch.rand(8, 64),))
+    assert runtime.load(graph, "openvino").runtime == "OpenVINO, float32"
+    assert runtime.load(graph, "openvino").runtime == "OpenVINO, float32"  # from disk
+
+
 def _tiny() -> torch.nn.Module:
     return torch.nn.Linear(4, 3)
 
