@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 _CARD = "card.json"
-_TOKENIZER = "tokenizer.json"
+TOKENIZER = "tokenizer.json"
 # Raised when what is written on a card changes its meaning.
-_VERSION = "1"
+_VERSION = "2"
 
 Describe = Callable[[Path, Path], dict[str, Any]]  # files of the model, folder for what else is to be kept → its card
 
@@ -61,7 +61,7 @@ class Described:
     def tokenizer(self) -> Tokenizer:
         from tokenizers import Tokenizer
 
-        return Tokenizer.from_file(str(self._folder / _TOKENIZER))
+        return Tokenizer.from_file(str(self._folder / TOKENIZER))
 
     def completed(self, spec: EncoderSpec, output: Output) -> EncoderSpec:
         """``spec`` with what the card says."""
@@ -163,11 +163,16 @@ def keep_tokenizer(tokenizer: Any, folder: Path, *, named: str) -> None:
     """Raises ``EncoderUnavailable`` for one that works in Python alone."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
-        raise EncoderUnavailable(
-            f"{named} has a tokenizer without a tokenizer.json, which cannot be read quickly enough. Save it with "
-            "transformers' AutoTokenizer.save_pretrained, or name another model."
-        )
-    backend.save(str(folder / _TOKENIZER))
+        from transformers.convert_slow_tokenizer import convert_slow_tokenizer
+
+        try:
+            backend = convert_slow_tokenizer(tokenizer)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise EncoderUnavailable(
+                f"{named} has a tokenizer that works in Python alone, which would be too slow. Name another model, or "
+                "save this one with a tokenizer.json."
+            ) from error
+    backend.save(str(folder / TOKENIZER))
 
 
 # Through transformers ------------------------------------------------------------------------------------------------

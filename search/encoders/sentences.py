@@ -48,6 +48,7 @@ class Sentences:
             dimension=described.dimension,
             max_tokens=described.card["max_tokens"],
             pad_id=described.card["pad_id"],
+            pads_left=described.card["pads_left"],
             who=self.spec.title,
         )
         self.runtime = self._network.runtime
@@ -123,6 +124,7 @@ def _describe(files: Path, folder: Path) -> dict[str, Any]:
         "dimension": checkpoints.vectors_in(found, named=str(files)),
         "max_tokens": min(stated, _MOST_TOKENS),
         "pad_id": int(model.tokenizer.pad_token_id or 0),
+        "pads_left": model.tokenizer.padding_side == "left",
         "prompt": (model.prompts or {}).get(model.default_prompt_name or "", "") or "",
         "license": checkpoints.license_of(files),
     }

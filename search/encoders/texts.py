@@ -27,7 +27,8 @@ class TextNetwork:
     """A network of texts with its tokenizer.
 
     ``network`` takes ``(n, tokens)`` int64 ids and, when ``takes_mask``, their mask; its output ``(n, dimension)`` is
-    the first one. ``pad_to`` fixes the number of tokens, for networks that were trained so.
+    the first one. ``pad_to`` fixes the number of tokens, for networks that were trained so; ``pads_left`` says
+    on which side.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class TextNetwork:
         takes_mask: bool = True,
         pad_id: int = 0,
         pad_to: int | None = None,
+        pads_left: bool = False,
     ) -> None:
         self.runtime = network.runtime
         self.dimension = dimension
@@ -52,6 +54,7 @@ class TextNetwork:
         self._takes_mask = takes_mask
         self._pad_id = pad_id
         self._pad_to = pad_to
+        self._pads_left = pads_left
         self._max_tokens = max_tokens
         tokenizer.no_padding()
         tokenizer.enable_truncation(max_tokens, stride=int(max_tokens * _OVERLAP))
@@ -95,8 +98,9 @@ class TextNetwork:
         ids = np.full((len(chunks), length), self._pad_id, dtype=np.int64)
         mask = np.zeros((len(chunks), length), dtype=np.int64)
         for row, chunk in enumerate(chunks):
-            ids[row, : len(chunk)] = chunk
-            mask[row, : len(chunk)] = 1
+            tokens = slice(length - len(chunk), length) if self._pads_left else slice(0, len(chunk))
+            ids[row, tokens] = chunk
+            mask[row, tokens] = 1
         return (ids, mask) if self._takes_mask else (ids,)
 
 

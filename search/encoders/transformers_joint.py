@@ -15,7 +15,7 @@ from PIL import Image
 
 from search import weights
 
-from . import checkpoints, runtime
+from . import checkpoints, runtime, siglip_texts
 from .base import Array, EncoderSpec, EncoderUnavailable, Output
 from .checkpoints import Described
 from .images import ImageNetwork
@@ -28,7 +28,7 @@ PREFIX = "joint:"
 OUTPUT = "joint"
 _LIBRARIES = ("transformers",)
 # Trained on texts padded to their full length, and blind to which tokens are padding.
-_WITHOUT_MASK = ("siglip",)
+_SIGLIP = "siglip"
 
 
 class Joint:
@@ -68,6 +68,7 @@ class Joint:
                     max_tokens=tokens,
                     pad_to=tokens,
                     pad_id=said["pad_id"],
+                    pads_left=said["pads_left"],
                     takes_mask=takes_mask,
                     who=self.spec.title,
                 )
@@ -103,10 +104,13 @@ def _describe(files: Path, folder: Path) -> dict[str, Any]:
         )
     model, _ = checkpoints.model(files)
     tokenizer = checkpoints.tokenizer(files)
-    checkpoints.keep_tokenizer(tokenizer, folder, named=str(files))
+    if kind.startswith(_SIGLIP):
+        siglip_texts.as_trained(tokenizer).save(str(folder / checkpoints.TOKENIZER))
+    else:
+        checkpoints.keep_tokenizer(tokenizer, folder, named=str(files))
     positions = getattr(model.config.text_config, "max_position_embeddings", 512)
     tokens = min(int(tokenizer.model_max_length), int(positions))
-    takes_mask = not kind.startswith(_WITHOUT_MASK)
+    takes_mask = not kind.startswith(_SIGLIP)
     image = checkpoints.image_card(files)
     rows = checkpoints.input_of(image, files)
     with torch.inference_mode():
@@ -120,7 +124,12 @@ def _describe(files: Path, folder: Path) -> dict[str, Any]:
     return {
         "dimension": of_images.shape[1],
         "image": image,
-        "text": {"max_tokens": tokens, "pad_id": int(tokenizer.pad_token_id or 0), "takes_mask": takes_mask},
+        "text": {
+            "max_tokens": tokens,
+            "pad_id": int(tokenizer.pad_token_id or 0),
+            "pads_left": tokenizer.padding_side == "left",
+            "takes_mask": takes_mask,
+        },
         "license": checkpoints.license_of(files),
     }
 

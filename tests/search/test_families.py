@@ -70,6 +70,27 @@ def test_a_joint_encoder_is_the_one_of_transformers(
     assert cosines(encoder.encode_texts(TEXTS)["joint"], texts).min() >= LEAST[runs_in]
 
 
+@pytest.mark.parametrize(
+    ("build", "tokenizer"),
+    [(tiny_encoders.siglip_of_2023, "SiglipTokenizer"), (tiny_encoders.siglip_of_2025, "Siglip2Tokenizer")],
+)
+def test_texts_of_siglip_are_read_as_it_was_trained(
+    folder: Path, build: Callable[[Path], None], tokenizer: str
+) -> None:
+    """Upper case, punctuation, several spaces."""
+    texts = ["a photo of a cat", "A  Photo, of a CAT!", "Where is the dog?", "x"]
+    build(folder / "model")
+    encoders.prepare("joint:model")
+    reference = transformers.AutoModel.from_pretrained(folder / "model").eval()
+    tokens = getattr(transformers, tokenizer).from_pretrained(folder / "model")(
+        texts, padding="max_length", max_length=32, truncation=True, return_tensors="pt"
+    )
+    with torch.inference_mode():
+        theirs = reference.get_text_features(input_ids=tokens["input_ids"]).pooler_output.numpy()
+    ours = Joint("joint:model", "torch").encode_texts(texts)["joint"]
+    assert cosines(ours, theirs).min() >= 0.9999
+
+
 def test_what_was_found_out_about_a_checkpoint_is_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second start reads neither the weights nor transformers' code for them."""
     tiny_encoders.clip(folder / "model")

@@ -37,6 +37,7 @@ _WORDS = [
     ".",
     "where",
 ]
+_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.,?!"
 _TOWER = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
 
 
@@ -58,7 +59,7 @@ def tokenizer(tokens: int) -> Any:
 
 def _towers(**text: Any) -> dict[str, Any]:
     return {
-        "text_config": {**_TOWER, "vocab_size": len(_WORDS), "max_position_embeddings": 16, **text},
+        "text_config": {**_TOWER, "vocab_size": len(_WORDS), "max_position_embeddings": 16} | text,
         "vision_config": {**_TOWER, "image_size": 64, "patch_size": 16},
     }
 
@@ -79,6 +80,54 @@ def siglip(folder: Path) -> None:
     transformers.SiglipModel(config).save_pretrained(folder)
     transformers.SiglipImageProcessorPil(size={"height": 64, "width": 64}).save_pretrained(folder)
     tokenizer(16).save_pretrained(folder)
+
+
+def siglip_of_2023(folder: Path) -> None:
+    """With a SentencePiece model, as the first SigLIP has."""
+    import sentencepiece
+
+    siglip(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        (folder / name).unlink(missing_ok=True)
+    sentences = ["a photo of a cat", "the red car sleeps here", "where is the dog, and why?", "two cats and a dog"] * 20
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(sentences),
+        model_prefix=str(folder / "spiece"),
+        vocab_size=60,
+        model_type="unigram",
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
+    (folder / "spiece.vocab").unlink()
+    transformers.SiglipTokenizer(str(folder / "spiece.model"), model_max_length=32).save_pretrained(folder)
+    _widen(folder, 80)
+
+
+def siglip_of_2025(folder: Path) -> None:
+    """As SigLIP 2 is published: its files name a tokenizer that does not lower the case."""
+    siglip(folder)
+    letters = {
+        letter: number for number, letter in enumerate(["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "▁", *_LETTERS])
+    }
+    made = transformers.Siglip2Tokenizer(vocab=letters, merges=[], model_max_length=32, padding_side="right")
+    made.save_pretrained(folder)
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "tokenizer_class": "GemmaTokenizer"}))
+    said = json.loads((folder / "tokenizer.json").read_text())
+    said["normalizer"] = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
+    (folder / "tokenizer.json").write_text(json.dumps(said))
+    _widen(folder, 80)
+
+
+def _widen(folder: Path, words: int) -> None:
+    """Room for more words than ``siglip`` has."""
+    torch.manual_seed(1)
+    config = transformers.SiglipConfig(**_towers(projection_size=32, vocab_size=words, max_position_embeddings=32))
+    transformers.SiglipModel(config).save_pretrained(folder)
 
 
 def vit(folder: Path) -> None:
