@@ -97,7 +97,7 @@ def read_image(source: IO[bytes], *, least_side: int = 0, max_pixels: int = MAX_
         thumbnail=encoded.getvalue(),
         brightness=round(float(luma.mean()), 4),
         contrast=round(min(1.0, 2 * float(luma.std())), 4),
-        sharpness=round(_sharpness(np.asarray(thumbnail, dtype=np.float32) @ (_LUMA / 255)), 4),
+        sharpness=round(_sharpness(np.asarray(thumbnail.convert("F")) / 255), 4),
         colors=colours.shares(np.asarray(small)),
         pixels=pixels,
     )

@@ -79,7 +79,8 @@ def load(graph: Graph, runtime: str | None = None) -> Network:
         return _Torch(graph.build(), device="cuda")
     if chosen == "openvino":
         try:
-            return _converted(graph)
+            model, bears_bfloat16 = converted(graph)
+            return _OpenVINO(model, bfloat16=bears_bfloat16 and has_bfloat16())
         except _NotConvertible as error:
             log.warning("network_not_converted", network=graph.name, reason=str(error), runs_in="torch")
     return _Torch(graph.build(), device="cpu")
@@ -269,8 +270,11 @@ def _core() -> Any:
     return _openvino().Core()
 
 
-def _converted(graph: Graph) -> Network:
-    """The graph in OpenVINO, from disk if it is there. Raises ``_NotConvertible``."""
+def converted(graph: Graph) -> tuple[Any, bool]:
+    """The graph as OpenVINO reads it, from disk if it is there, and whether it can do with the three digits of bfloat16.
+
+    Raises ``_NotConvertible``.
+    """
 
     def convert(folder: Path) -> None:
         began = time.perf_counter()
@@ -286,12 +290,11 @@ def _converted(graph: Graph) -> Network:
         )
 
     folder = kept(graph.name, (*graph.identity, *versions("openvino")), convert)
-    bfloat16 = has_bfloat16() and not (folder / _FLOAT32).exists()
-    return _OpenVINO(_core().read_model(folder / _FILE), bfloat16=bfloat16)
+    return _core().read_model(folder / _FILE), not (folder / _FLOAT32).exists()
 
 
 def _convert(graph: Graph) -> tuple[Any, bool]:
-    """The model, and whether it can do with the three digits of bfloat16 (True where the CPU has none)."""
+    """As ``converted``; where the CPU has no bfloat16, nothing is known against it."""
     import torch
 
     module = graph.build().eval()
