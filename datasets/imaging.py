@@ -79,14 +79,12 @@ def read_image(source: IO[bytes], *, least_side: int = 0, max_pixels: int = MAX_
     if len(data) > MAX_BYTES:
         raise UnreadableImage(f"it has more than {MAX_BYTES:,} bytes. Make it smaller.")
     content_type, width, height, pixels = _decode(data, max(least_side, THUMBNAIL_SIDE), max_pixels)
-    thumbnail = pixels.copy()
     # Bilinear reads half as many pixels as bicubic, and nobody sees it in a picture that is made smaller.
-    thumbnail.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BILINEAR, reducing_gap=None)
+    thumbnail = _within(pixels, THUMBNAIL_SIDE, Image.Resampling.BILINEAR)
     encoded = io.BytesIO()
     # WebP would be a quarter smaller, and takes seven times as long: more than decoding the photograph.
     thumbnail.save(encoded, "JPEG", quality=_THUMBNAIL_QUALITY)
-    small = thumbnail.copy()
-    small.thumbnail((_MEASURED_SIDE, _MEASURED_SIDE), Image.Resampling.BOX)
+    small = _within(thumbnail, _MEASURED_SIDE, Image.Resampling.BOX)
     luma = np.asarray(small.convert("L"), dtype=np.float32) / 255
     return Picture(
         sha256=hashlib.sha256(data).hexdigest(),
@@ -133,6 +131,14 @@ def _decode(data: bytes, keep: int, max_pixels: int) -> tuple[str, int, int, Ima
     if orientation in (5, 6, 7, 8):
         width, height = height, width
     return content_type, width, height, _turned(rgb, orientation)
+
+
+def _within(image: Image.Image, side: int, filter: Image.Resampling) -> Image.Image:
+    """``image``, made smaller where its longer side has more pixels than ``side``."""
+    scale = side / max(image.size)
+    if scale >= 1:
+        return image
+    return image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))), filter)
 
 
 def _scaled(size: tuple[int, int], short_side: int) -> tuple[int, int]:
