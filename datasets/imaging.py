@@ -218,9 +218,17 @@ def _sharpness(luma: npt.NDArray[np.floating[Any]]) -> float:
     """
     if min(luma.shape) < 3:
         return 0.0
-    laplacian = 4 * luma[1:-1, 1:-1] - luma[:-2, 1:-1] - luma[2:, 1:-1] - luma[1:-1, :-2] - luma[1:-1, 2:]
-    fine, whole = max(float(laplacian.var()) - _ROUNDING, 0.0), float(luma.var())
+    laplacian = 4 * luma[1:-1, 1:-1]
+    for neighbour in (luma[:-2, 1:-1], luma[2:, 1:-1], luma[1:-1, :-2], luma[1:-1, 2:]):
+        laplacian -= neighbour
+    fine, whole = max(_variance(laplacian) - _ROUNDING, 0.0), _variance(luma)
     return fine / (fine + _HALF_SHARP * whole) if whole > 1e-7 else 0.0
+
+
+def _variance(values: npt.NDArray[np.floating[Any]]) -> float:
+    """As ``values.var()``, in one pass less."""
+    centred = values.ravel() - values.mean()
+    return float(np.dot(centred, centred)) / values.size
 
 
 _SIGNS: tuple[tuple[bytes, str], ...] = (
