@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import SUPPRESS
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
@@ -17,15 +17,23 @@ from search.detectors import DetectorUnavailable, UnknownDetector
 from search.encoders import EncoderUnavailable, UnknownEncoder, runtime
 from search.offers import Offer
 
-_COLUMNS: tuple[tuple[str, int, Callable[[Measured], str]], ...] = (
-    ("encoder / space", 44, lambda one: f"{one.encoder} / {one.output}"),
-    ("k-NN accuracy", 15, lambda one: "-" if one.knn_accuracy is None else f"{one.knn_accuracy:.3f}"),
-    ("separation", 12, lambda one: "-" if one.separation is None else f"{one.separation:.3f}"),
-    ("items/s", 10, lambda one: f"{one.per_second:,.0f}"),
-    ("hours", 8, lambda one: f"{one.hours:.2f}"),
-    ("memory", 10, lambda one: f"{one.memory_bytes / 1e6:,.0f} MB"),
-    ("vectors", 10, lambda one: f"{one.disk_bytes / 1e6:,.1f} MB"),
-    ("licence", 16, lambda one: one.license),
+
+class _Column(NamedTuple):
+    title: str
+    width: int
+    say: Callable[[Measured], str]
+    is_of_encoder: bool = True  # the same for all its outputs
+
+
+_COLUMNS = (
+    _Column("encoder / space", 44, lambda one: f"{one.encoder} / {one.output}", False),
+    _Column("k-NN accuracy", 15, lambda one: "-" if one.knn_accuracy is None else f"{one.knn_accuracy:.3f}", False),
+    _Column("separation", 12, lambda one: "-" if one.separation is None else f"{one.separation:.3f}", False),
+    _Column("vectors", 10, lambda one: f"{one.disk_bytes / 1e6:,.1f} MB", False),
+    _Column("items/s", 10, lambda one: f"{one.per_second:,.0f}"),
+    _Column("hours", 8, lambda one: f"{one.hours:.2f}"),
+    _Column("memory", 10, lambda one: f"{one.memory_bytes / 1e6:,.0f} MB"),
+    _Column("licence", 16, lambda one: one.license),
 )
 
 
@@ -86,9 +94,12 @@ class Command(BaseCommand):
         self.stdout.write(
             f"{result.sampled} of {result.items:,} items of “{dataset.name}”, {result.labeled} of them labelled"
         )
-        self.stdout.write("".join(f"{title:>{width}}" for title, width, _ in _COLUMNS))
+        self.stdout.write("".join(f"{column.title:>{column.width}}" for column in _COLUMNS))
+        told: set[str] = set()
         for one in result.measured:
-            self.stdout.write("".join(f"{say(one):>{width}}" for _, width, say in _COLUMNS))
+            columns = [column for column in _COLUMNS if one.encoder not in told or not column.is_of_encoder]
+            self.stdout.write("".join(f"{column.say(one):>{column.width}}" for column in columns))
+            told.add(one.encoder)
         if result.overlap and not result.is_told_by_labels:
             self._overlap(result)
         for problem in result.problems:

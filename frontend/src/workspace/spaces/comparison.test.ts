@@ -1,5 +1,15 @@
 import { describe, expect, test } from "vitest";
-import { doing, margin, matrix, notes, samples, sampleSaid, table, toFetch, type Result } from "./comparison";
+import {
+  doing,
+  matrix,
+  notes,
+  samples,
+  sampleSaid,
+  standardError,
+  table,
+  toFetch,
+  type Result,
+} from "./comparison";
 
 const one = {
   encoder: "starter",
@@ -44,12 +54,26 @@ describe("the table", () => {
       "Memory",
     ]);
   });
-  test("marks the best of each figure, all that read the same, and none where all do", () => {
+  test("marks the best of each figure and all that are as good, unless every one is", () => {
     expect(texts(starter?.rows[0]?.cells)).toEqual(["87.5 %!", "0.332!", "90.0 MB"]);
     expect(texts(starter?.rows[1]?.cells)).toEqual(["82.0 %", "0.332!", "30.0 MB!"]);
     expect(texts(other?.rows[0]?.cells)).toEqual(["87.5 %!", "−0.100", "90.0 MB"]);
     expect(texts(starter?.cells)).toEqual(["280!", "30 min!", "300.0 MB"]);
     expect(texts(other?.cells)).toEqual(["4.3", "2.3 h", "300.0 MB"]);
+  });
+  test("takes accuracies for equal that chance may have parted, and speeds for much alike", () => {
+    const near = { ...slow, knn_accuracy: 0.885, per_second: 300, memory_bytes: 310 << 20 };
+    const rows = (labeled: number) =>
+      table({ ...result, labeled, measured: [one, language, near] }).map(
+        ({ rows }) => texts(rows[0]?.cells)[0],
+      );
+    expect(rows(480)).toEqual(["87.5 %!", "88.5 %!"]);
+    expect(rows(5000)).toEqual(["87.5 %", "88.5 %!"]);
+    expect(texts(table({ ...result, measured: [one, near] })[1]?.cells)).toEqual([
+      "300",
+      "2.3 h",
+      "310.0 MB",
+    ]);
   });
   test("without labels has no accuracy, and no best one", () => {
     const unlabeled = { ...one, knn_accuracy: null, separation: null };
@@ -59,10 +83,10 @@ describe("the table", () => {
   });
 });
 
-test("a share of few items has a wide margin, one of all of them too", () => {
-  expect(margin(0.875, 480)).toBe("± 1.5");
-  expect(margin(0.875, 60)).toBe("± 4.4");
-  expect(margin(1, 60)).toBe("± 2.2");
+test("what chance makes of a share is more with few items, and something of a share of all", () => {
+  expect(standardError(0.875, 480)).toBeCloseTo(0.0152, 3);
+  expect(standardError(0.875, 60)).toBeCloseTo(0.0444, 3);
+  expect(standardError(1, 60)).toBeCloseTo(0.0217, 3);
 });
 
 test("the sample is said", () => {

@@ -27,9 +27,14 @@ export interface Figure {
   /** Whether more is better. */
   more: boolean;
   say: (value: number) => string;
-  /** What chance may make of it, with so many labelled items. */
+  /** How far two values may differ and be as good, for all that measuring them can tell; with so many labelled items. */
+  tolerance: (value: number, labeled: number) => number;
   margin?: (value: number, labeled: number) => string;
 }
+
+const none = () => 0;
+/** Speed and memory differ by so much from one time to the next. */
+const aTenth = (value: number) => value / 10;
 
 export const FIGURES: Figure[] = [
   {
@@ -40,7 +45,8 @@ export const FIGURES: Figure[] = [
     value: (one) => one.knn_accuracy,
     more: true,
     say: (value) => `${(value * 100).toFixed(1)} %`,
-    margin,
+    tolerance: standardError,
+    margin: (value, labeled) => `± ${(100 * standardError(value, labeled)).toFixed(1)}`,
   },
   {
     name: "Separation",
@@ -50,6 +56,7 @@ export const FIGURES: Figure[] = [
     value: (one) => one.separation,
     more: true,
     say: (value) => value.toFixed(3).replace("-", "−"),
+    tolerance: none,
   },
   {
     name: "Vectors",
@@ -58,6 +65,7 @@ export const FIGURES: Figure[] = [
     value: (one) => one.disk_bytes,
     more: false,
     say: bytes,
+    tolerance: none,
   },
   {
     name: "Items a second",
@@ -67,6 +75,7 @@ export const FIGURES: Figure[] = [
     value: (one) => one.per_second,
     more: true,
     say: (value) => (value < 10 ? value.toFixed(1) : count(Math.round(value))),
+    tolerance: aTenth,
   },
   {
     name: "Whole dataset",
@@ -75,6 +84,7 @@ export const FIGURES: Figure[] = [
     value: (one) => one.hours,
     more: false,
     say: (hours) => duration(hours * 3600),
+    tolerance: aTenth,
   },
   {
     name: "Memory",
@@ -83,6 +93,7 @@ export const FIGURES: Figure[] = [
     value: (one) => one.memory_bytes,
     more: false,
     say: bytes,
+    tolerance: aTenth,
   },
 ];
 
@@ -116,18 +127,16 @@ export interface Group {
   cells: Cell[];
 }
 
-/** The table: the best of each figure is marked, every one that reads the same, unless all do. */
+/** The table: the best of each figure is marked, and all that are as good, unless every one is. */
 export function table(result: Result): Group[] {
-  const best = new Map(FIGURES.map((figure) => [figure, bestText(figure, result.measured)]));
+  const best = new Map(FIGURES.map((figure) => [figure, asGoodAsBest(figure, result)]));
   const cell = (figure: Figure, one: Measured): Cell => {
     const value = figure.value(one);
-    if (value === null) return { figure, text: "–", margin: "", isBest: false };
-    const text = figure.say(value);
     return {
       figure,
-      text,
-      margin: figure.margin?.(value, result.labeled) ?? "",
-      isBest: text === best.get(figure),
+      text: value === null ? "–" : figure.say(value),
+      margin: value === null ? "" : (figure.margin?.(value, result.labeled) ?? ""),
+      isBest: value !== null && !!best.get(figure)?.has(value),
     };
   };
   const groups = new Map<string, Group>();
@@ -148,17 +157,20 @@ export function table(result: Result): Group[] {
   return [...groups.values()];
 }
 
-function bestText(figure: Figure, measured: Measured[]): string | null {
+function asGoodAsBest(figure: Figure, { measured, labeled }: Result): Set<number> {
   const values = measured.map(figure.value).filter((value) => value !== null);
-  const texts = new Set(values.map(figure.say));
-  if (texts.size < 2) return null;
-  return figure.say(figure.more ? Math.max(...values) : Math.min(...values));
+  const best = figure.more ? Math.max(...values) : Math.min(...values);
+  const within = figure.tolerance(best, labeled);
+  const good = values.filter(
+    (value) => Math.abs(value - best) <= within || figure.say(value) === figure.say(best),
+  );
+  return new Set(good.length < values.length ? good : []);
 }
 
-/** The standard error of a share of `number` items, in points: “± 1.7”. As Agresti & Coull (1998), so that 100 % has one. */
-export function margin(value: number, number: number): string {
-  const pulled = (value * number + 2) / (number + 4);
-  return `± ${(100 * Math.sqrt((pulled * (1 - pulled)) / (number + 4))).toFixed(1)}`;
+/** Of a share of `number` items. As Agresti & Coull (1998), so that a share of 1 has one. */
+export function standardError(share: number, number: number): number {
+  const pulled = (share * number + 2) / (number + 4);
+  return Math.sqrt((pulled * (1 - pulled)) / (number + 4));
 }
 
 /** “500 of 34,475 items, 480 labelled (12 classes)”. */
