@@ -19,8 +19,9 @@ from django.db import connection
 from datasets import importing, jobs, labelling, selection
 from datasets.errors import Refused
 from datasets.models import Dataset, Item, Job
-from search import comparison, trials
-from search.encoders import EncoderUnavailable
+from search import comparison, encoders, fetching, trials
+from search.encoders import EncoderSpec, EncoderUnavailable
+from search.fetching import Fetching
 from tests.fixtures import add_class, add_items, jpeg
 from tests.processes import Worker, database_url_of_tests
 
@@ -225,6 +226,32 @@ def test_one_comparison_runs_at_a_time(dataset: Dataset, alice: Any, monkeypatch
     jobs.run(first.pk)
     assert state_of(first) == "succeeded"
     assert sent == [second.pk]
+
+
+def test_what_is_fetched_adds_up_and_a_cancel_stops_it(
+    dataset: Dataset, alice: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def prepare(name: str, report: Callable[[int, int], None]) -> EncoderSpec:
+        report(60, 100)
+        if name == "cut off":
+            raise EncoderUnavailable("The network is gone.")
+        report(100, 100)
+        return encoders.spec("starter")
+
+    monkeypatch.setattr(encoders, "prepare", prepare)
+    monkeypatch.setattr(fetching, "_REPORT_EVERY_S", 0.0)
+    job = jobs.create(dataset, Job.Kind.COMPARISON, by=alice, phases=["prepare"], params={})
+    Job.objects.filter(pk=job.pk).update(state="running")
+    at_it = Fetching(job)
+    at_it.fetch("whole")
+    with pytest.raises(EncoderUnavailable):
+        at_it.fetch("cut off")
+    assert job.phases.values_list("done", "total").get() == (160, 200)
+    at_it.complete()
+    assert job.phases.values_list("done", "total").get() == (160, 160)
+    jobs.cancel(job)
+    with pytest.raises(jobs.Canceled):
+        at_it.fetch("whole")
 
 
 def test_what_cannot_be_compared_is_refused(photos: Dataset, multi: Dataset) -> None:
