@@ -250,6 +250,8 @@ def _embed(encoder: Encoder, items: list[Item | None], batch_size: int) -> _Made
 
 def _checked(encoder: Encoder, made: dict[str, Array], number: int) -> dict[str, Array]:
     wanted = {one.name: one.dimension for one in encoder.spec.outputs}
+    if not made:
+        raise EncoderError("It gave nothing.")
     for output, vectors in made.items():
         if vectors.shape != (number, wanted[output]):
             raise EncoderError(f"Of {number} items it made “{output}” vectors of shape {vectors.shape}.")
