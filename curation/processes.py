@@ -41,7 +41,9 @@ def programs(*, cores: int, port: int, data_dir: Path, login_token: str) -> dict
         "worker": Program(
             [
                 *(*worker, "--queues", "default", "--hostname", "default@%h"),
-                *("--concurrency", str(max(2, min(4, cores)))),
+                # One more than imports and their like get: a comparison of encoders takes one for as long as it runs, and
+                # there is one comparison at a time.
+                *("--concurrency", str(max(2, min(4, cores)) + 1)),
                 *("--beat", "--schedule", str(data_dir / "run" / "beat")),
             ],
             quiet,

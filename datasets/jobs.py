@@ -7,6 +7,7 @@ a pooler in front of Postgres must pool sessions, not transactions.)
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ log = structlog.get_logger(__name__)
 
 # Advisory locks share one number space in a database; the first of the two numbers says what the second counts.
 _JOB_LOCKS = 0x4B4A
+_KIND_LOCKS = 0x4B4B
 
 # A queued job is handed out again after this long, in case the broker lost it.
 _QUEUED_FOR_TOO_LONG = timedelta(seconds=60)
@@ -35,6 +37,7 @@ _RUNNING_WITHOUT_WORKER = timedelta(seconds=5)
 
 Runner = Callable[[Job], None]
 _RUNNERS: dict[str, Runner] = {}
+_ONE_AT_A_TIME: set[str] = set()
 
 
 class JobIsOver(Conflict):
@@ -45,11 +48,16 @@ class Canceled(Exception):
     """Raised inside a running job when somebody has canceled it."""
 
 
-def runner(kind: str) -> Callable[[Runner], Runner]:
-    """Register the function that does jobs of ``kind``. It may be called again for the same job at any time."""
+def runner(kind: str, *, one_at_a_time: bool = False) -> Callable[[Runner], Runner]:
+    """Register the function that does jobs of ``kind``. It may be called again for the same job at any time.
+
+    Of jobs ``one_at_a_time`` the others wait in the queue, whatever their dataset, and keep no worker from its work.
+    """
 
     def register(function: Runner) -> Runner:
         _RUNNERS[kind] = function
+        if one_at_a_time:
+            _ONE_AT_A_TIME.add(kind)
         return function
 
     return register
@@ -76,43 +84,65 @@ def _send(job_id: int) -> None:
 
 def run(job_id: int) -> None:
     """Do the job, unless it is over or another worker is at it."""
-    with _lock(job_id) as is_mine:
+    with _lock(_JOB_LOCKS, job_id) as is_mine:
         if not is_mine:
             return
         job = Job.objects.select_related("dataset").filter(pk=job_id).first()
         if job is None or job.is_over or job.handed_out or job.dataset.deleted_at is not None:
             return
-        now = timezone.now()
-        job.state = Job.State.RUNNING
-        job.started_at = job.started_at or now
-        still_open = Job.objects.filter(pk=job_id, state__in=[Job.State.QUEUED, Job.State.RUNNING])
-        if not still_open.update(state=job.state, started_at=job.started_at, updated_at=now):
-            return  # canceled this very moment
-        structlog.contextvars.bind_contextvars(job=job_id)
-        try:
-            _RUNNERS[job.kind](job)
-        except Canceled:
-            log.info("job_canceled")
-        except Exception as error:
-            log.exception("job_failed")
-            said = str(error) if isinstance(error, Refused) else f"{type(error).__name__}: {error}"
-            fail(job_id, f"{said.rstrip('.')}. What is in stays in; resume the job to try again.")
-        finally:
-            structlog.contextvars.unbind_contextvars("job")
+        if job.kind in _ONE_AT_A_TIME:
+            with _lock(_KIND_LOCKS, _number_of(job.kind)) as is_its_turn:
+                if not is_its_turn:
+                    return  # the one that is at work hands it out
+                _do(job)
+            _send_next(job.kind)
+        else:
+            _do(job)
     settle(job_id)
 
 
+def _do(job: Job) -> None:
+    now = timezone.now()
+    job.state = Job.State.RUNNING
+    job.started_at = job.started_at or now
+    still_open = Job.objects.filter(pk=job.pk, state__in=[Job.State.QUEUED, Job.State.RUNNING])
+    if not still_open.update(state=job.state, started_at=job.started_at, updated_at=now):
+        return  # canceled this very moment
+    structlog.contextvars.bind_contextvars(job=job.pk)
+    try:
+        _RUNNERS[job.kind](job)
+    except Canceled:
+        log.info("job_canceled")
+    except Exception as error:
+        log.exception("job_failed")
+        said = str(error) if isinstance(error, Refused) else f"{type(error).__name__}: {error}"
+        fail(job.pk, f"{said.rstrip('.')}. What is in stays in; resume the job to try again.")
+    finally:
+        structlog.contextvars.unbind_contextvars("job")
+
+
+def _send_next(kind: str) -> None:
+    """The oldest job of ``kind`` that waited for its turn. Its own message may have come too early."""
+    waiting = Job.objects.filter(kind=kind, state=Job.State.QUEUED, dataset__deleted_at=None).order_by("pk")
+    if (following := waiting.values_list("pk", flat=True).first()) is not None:
+        _send(following)
+
+
+def _number_of(kind: str) -> int:
+    return zlib.crc32(kind.encode()) % 2**31
+
+
 @contextmanager
-def _lock(job_id: int) -> Iterator[bool]:
+def _lock(what: int, number: int) -> Iterator[bool]:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [_JOB_LOCKS, job_id % 2**31])
+        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [what, number % 2**31])
         is_mine = cursor.fetchone()[0]
     try:
         yield is_mine
     finally:
         if is_mine:
             with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [_JOB_LOCKS, job_id % 2**31])
+                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [what, number % 2**31])
 
 
 def recover() -> int:
@@ -126,7 +156,7 @@ def recover() -> int:
     )
     count = 0
     for job in stalled:
-        with _lock(job.pk) as is_idle:
+        with _lock(_JOB_LOCKS, job.pk) as is_idle:
             pass
         if is_idle:
             Job.objects.filter(pk=job.pk).update(updated_at=now)

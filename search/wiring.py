@@ -12,7 +12,7 @@ from datasets import creation, selection, signals
 from datasets.api import extras
 from datasets.models import Dataset, Item, Job, Region
 
-from . import layers, pending, preparation, query, spaces, vector_upload  # noqa: F401  (it registers how its jobs are run)
+from . import comparison, layers, pending, preparation, query, spaces, vector_upload  # noqa: F401  (they register jobs)
 from .api.spaces import spaces_of
 from .models import EmbeddingSpace
 

@@ -6,9 +6,9 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from datasets.api.serializers import ItemSerializer, SpaceSerializer
-from datasets.models import RegionLayer
+from datasets.models import Job, RegionLayer
 
-from .. import tiles
+from .. import comparison, tiles
 from ..detectors import MOST_PER_IMAGE, SCORE_FLOOR
 
 
@@ -131,6 +131,89 @@ class EncoderSerializer(serializers.Serializer[Any]):
     megabytes = serializers.IntegerField(allow_null=True, help_text="To be fetched; null where nobody has said.")
     per_second = serializers.FloatField(allow_null=True, help_text="Items on this machine, about.")
     is_recommended = serializers.BooleanField()
+
+
+# Comparisons of encoders ---------------------------------------------------------------------------------------------
+
+
+class NewComparisonSerializer(serializers.Serializer[Any]):
+    encoders = serializers.ListField(
+        child=serializers.CharField(max_length=200),
+        min_length=1,
+        max_length=comparison.MOST_ENCODERS,
+        help_text="Names of those to compare; they need not be encoders of the dataset.",
+    )
+    sample = serializers.IntegerField(
+        default=comparison.SAMPLE,
+        help_text=f"Items to try them on: {comparison.LEAST_SAMPLE} to {comparison.GREATEST_SAMPLE:,}.",
+    )
+
+
+class MeasuredSerializer(serializers.Serializer[Any]):
+    """One output of one encoder on the sample."""
+
+    encoder = serializers.CharField()
+    title = serializers.CharField()
+    output = serializers.CharField()
+    dimension = serializers.IntegerField()
+    license = serializers.CharField(allow_blank=True)
+    runtime = serializers.CharField(help_text="What ran it.")
+    sampled = serializers.IntegerField(help_text="Items that it made a vector of.")
+    failed = serializers.IntegerField(help_text="Items that could not be read, or that it made no vector of.")
+    knn_accuracy = serializers.FloatField(
+        allow_null=True,
+        help_text=f"Share of labelled items that most of their {comparison.NEIGHBOURS} nearest others give their own label.",
+    )
+    separation = serializers.FloatField(allow_null=True, help_text="Mean silhouette of the classes, -1 to 1.")
+    per_second = serializers.FloatField(help_text="Items, with their files opened.")
+    hours = serializers.FloatField(help_text="For the whole dataset, at that speed.")
+    others_share = serializers.FloatField(
+        help_text="Of the processors' time, what other work took meanwhile: alone, the encoder is faster by that much."
+    )
+    memory_bytes = serializers.IntegerField(help_text="What its process grew by, at the most.")
+    disk_bytes = serializers.IntegerField(help_text="Vectors of the whole dataset.")
+
+
+class OverlapSerializer(serializers.Serializer[Any]):
+    one = serializers.CharField()
+    other = serializers.CharField()
+    share = serializers.FloatField(
+        help_text=f"Of an item's {comparison.OVERLAP_NEIGHBOURS} nearest neighbours, those that both encoders find; the mean."
+    )
+
+
+class ProblemSerializer(serializers.Serializer[Any]):
+    encoder = serializers.CharField()
+    reason = serializers.CharField()
+
+
+class ComparedSerializer(serializers.Serializer[Any]):
+    items = serializers.IntegerField(help_text="Of the dataset, that can be embedded.")
+    sampled = serializers.IntegerField()
+    labeled = serializers.IntegerField(help_text="Of the sample.")
+    classes = serializers.IntegerField(help_text="That the labelled items of the sample have.")
+    is_told_by_labels = serializers.BooleanField(
+        help_text="There are labels enough to choose by accuracy; else look at the overlap."
+    )
+    measured = MeasuredSerializer(many=True)
+    problems = ProblemSerializer(many=True, help_text="Why an encoder could not be measured.")
+    overlap = OverlapSerializer(many=True, help_text="Every two encoders, in the first output of each.")
+
+
+class ComparisonSerializer(serializers.Serializer[Any]):
+    job = serializers.IntegerField()
+    state = serializers.ChoiceField(choices=Job.State.choices)
+    phase = serializers.CharField(allow_blank=True, help_text="prepare counts bytes, compare counts encoders.")
+    done = serializers.IntegerField()
+    total = serializers.IntegerField()
+    rate = serializers.FloatField(allow_null=True)
+    eta_s = serializers.FloatField(allow_null=True)
+    message = serializers.CharField(allow_blank=True, help_text="Why it has failed.")
+    encoders = serializers.ListField(child=serializers.CharField())
+    sample = serializers.IntegerField(help_text="Items, at the most.")
+    author = serializers.CharField(allow_null=True)
+    created_at = serializers.DateTimeField()
+    result = ComparedSerializer(allow_null=True, help_text="null until it has succeeded.")
 
 
 # Region layers -------------------------------------------------------------------------------------------------------

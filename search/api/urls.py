@@ -1,6 +1,6 @@
 from django.urls import path
 
-from . import region_layers, space_views, vector_files, views
+from . import comparisons, region_layers, space_views, vector_files, views
 
 urlpatterns = [
     path("encoders/", views.EncodersView.as_view()),
@@ -8,6 +8,7 @@ urlpatterns = [
     path("spaces/<int:pk>/", space_views.SpaceView.as_view()),
     path("spaces/<int:pk>/failures/", space_views.FailuresView.as_view()),
     path("spaces/<int:pk>/retry/", space_views.RetryView.as_view()),
+    path("datasets/<int:pk>/encoder-comparisons/", comparisons.ComparisonsView.as_view()),
     path("datasets/<int:pk>/search/", views.SearchView.as_view()),
     path("datasets/<int:pk>/ranking/", views.RankingView.as_view()),
     path("datasets/<int:pk>/vectors/", vector_files.UploadView.as_view()),

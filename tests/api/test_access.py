@@ -110,6 +110,8 @@ TABLE: list[tuple[str, str, Body, str, set[int]]] = [
     ("get", "spaces/{space}/vectors/", None, VIEWER, {200}),
     ("get", "datasets/{dataset}/spaces/", None, VIEWER, {200}),
     ("post", "datasets/{dataset}/spaces/", lambda w: {"encoder": "efficientnet-lite0"}, MANAGER, {202}),
+    ("get", "datasets/{dataset}/encoder-comparisons/", None, VIEWER, {200}),
+    ("post", "datasets/{dataset}/encoder-comparisons/", lambda w: {"encoders": ["starter"]}, MANAGER, {202}),
     ("get", "spaces/{space}/", None, VIEWER, {200}),
     ("patch", "spaces/{space}/", lambda w: {"is_default": True}, MANAGER, {200}),
     ("delete", "spaces/{space}/", None, MANAGER, {409}),  # the only one

@@ -26,6 +26,7 @@ LISTS = [
     "datasets/{id}/operations/",
     "datasets/{id}/stats/",
     "datasets/{id}/spaces/",
+    "datasets/{id}/encoder-comparisons/",
     "spaces/{space}/failures/",
     "jobs/",
 ]
@@ -42,6 +43,8 @@ def grow(dataset: Dataset, by: Any, number: int) -> None:
         Membership.objects.create(dataset=dataset, user=user, role=Role.VIEWER)
         job = jobs.create(dataset, Job.Kind.IMPORT, by=by, phases=["scan", "index"], params={})
         jobs.refuse(job.pk, "bad.jpg", "It is bad.")
+        asked = {"encoders": ["starter"], "sample": 500}
+        jobs.create(dataset, Job.Kind.COMPARISON, by=user, phases=["prepare", "compare"], params=asked)
         PendingEmbedding.objects.create(dataset=dataset, item=item, encoder=dataset.encoder, reason="It is bad.")
         EmbeddingSpace.objects.create(
             dataset=dataset, encoder=f"encoder {start + at}", output="o", dimension=2, accepts=[]

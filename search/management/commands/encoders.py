@@ -5,28 +5,35 @@ from __future__ import annotations
 import sys
 from argparse import SUPPRESS
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from datasets.errors import Refused
 from datasets.models import Dataset
-from search import comparison, detectors, encoders, offers
-from search.comparison import Measured
+from search import comparison, detectors, encoders, offers, trials
+from search.comparison import Comparison, Measured
 from search.detectors import DetectorUnavailable, UnknownDetector
 from search.encoders import EncoderUnavailable, UnknownEncoder, runtime
 from search.offers import Offer
 
-_COLUMNS: tuple[tuple[str, int, Callable[[Measured], str]], ...] = (
-    ("encoder / space", 44, lambda one: f"{one.encoder} / {one.output}"),
-    ("k-NN accuracy", 15, lambda one: "-" if one.knn_accuracy is None else f"{one.knn_accuracy:.3f}"),
-    ("separation", 12, lambda one: "-" if one.separation is None else f"{one.separation:.3f}"),
-    ("items/s", 10, lambda one: f"{one.per_second:,.0f}"),
-    ("hours", 8, lambda one: f"{one.hours:.2f}"),
-    ("memory", 10, lambda one: f"{one.memory_bytes / 1e6:,.0f} MB"),
-    ("vectors", 10, lambda one: f"{one.disk_bytes / 1e6:,.1f} MB"),
-    ("licence", 16, lambda one: one.license),
+
+class _Column(NamedTuple):
+    title: str
+    width: int
+    say: Callable[[Measured], str]
+    is_of_encoder: bool = True  # the same for all its outputs
+
+
+_COLUMNS = (
+    _Column("encoder / space", 44, lambda one: f"{one.encoder} / {one.output}", False),
+    _Column("k-NN accuracy", 15, lambda one: "-" if one.knn_accuracy is None else f"{one.knn_accuracy:.3f}", False),
+    _Column("separation", 12, lambda one: "-" if one.separation is None else f"{one.separation:.3f}", False),
+    _Column("vectors", 10, lambda one: f"{one.disk_bytes / 1e6:,.1f} MB", False),
+    _Column("items/s", 10, lambda one: f"{one.per_second:,.0f}"),
+    _Column("hours", 8, lambda one: f"{one.hours:.2f}"),
+    _Column("memory", 10, lambda one: f"{one.memory_bytes / 1e6:,.0f} MB"),
+    _Column("licence", 16, lambda one: one.license),
 )
 
 
@@ -38,11 +45,12 @@ class Command(BaseCommand):
         parser.add_argument("--compare", metavar="NAME", nargs="+", help="compare these on a sample of --dataset")
         parser.add_argument("--dataset", type=int, metavar="ID", help="whose items to compare them on")
         parser.add_argument("--sample", type=int, default=comparison.SAMPLE, help="of so many items (%(default)s)")
-        parser.add_argument("--embed-sample", metavar="FOLDER", help=SUPPRESS)  # a process of --compare
+        parser.add_argument("--try", type=int, metavar="DESCRIPTOR", dest="descriptor", help=SUPPRESS)  # see `trials`
 
     def handle(self, *arguments: Any, **options: Any) -> None:
-        if options["embed_sample"]:
-            sys.exit(comparison.embed_sample(Path(options["embed_sample"])))
+        if options["descriptor"] is not None:
+            trials.answer(sys.stdin.read(), options["descriptor"])
+            return
         if options["fetch"]:
             self._fetch(options["fetch"])
             return
@@ -86,13 +94,26 @@ class Command(BaseCommand):
         self.stdout.write(
             f"{result.sampled} of {result.items:,} items of “{dataset.name}”, {result.labeled} of them labelled"
         )
-        self.stdout.write("".join(f"{title:>{width}}" for title, width, _ in _COLUMNS))
+        self.stdout.write("".join(f"{column.title:>{column.width}}" for column in _COLUMNS))
+        told: set[str] = set()
         for one in result.measured:
-            self.stdout.write("".join(f"{say(one):>{width}}" for _, width, say in _COLUMNS))
-        for pair in result.overlap:
-            self.stdout.write(f"  {pair['one']} and {pair['other']} share {pair['share']:.0%} of the ten nearest")
+            columns = [column for column in _COLUMNS if one.encoder not in told or not column.is_of_encoder]
+            self.stdout.write("".join(f"{column.say(one):>{column.width}}" for column in columns))
+            told.add(one.encoder)
+        if result.overlap and not result.is_told_by_labels:
+            self._overlap(result)
         for problem in result.problems:
-            self.stdout.write(self.style.ERROR(f"  {problem['encoder']}: {problem['reason']}"))
+            self.stdout.write(self.style.ERROR(f"  {problem.encoder}: {problem.reason}"))
+
+    def _overlap(self, result: Comparison) -> None:
+        """Each pair once: the encoders down the side, all but the last by their numbers along the top."""
+        names = list(dict.fromkeys(one.encoder for one in result.measured))
+        shares = {(pair.one, pair.other): f"{pair.share:.0%}" for pair in result.overlap}
+        self.stdout.write("\nof the ten nearest, in common with …")
+        self.stdout.write(" " * 48 + "".join(f"{number:>8}" for number in range(1, len(names))))
+        for number, name in enumerate(names, start=1):
+            cells = (shares.get((other, name), "-") for other in names[: number - 1])
+            self.stdout.write(f"{number:>3} {name:>44}" + "".join(f"{cell:>8}" for cell in cells))
 
     def _fetch(self, name: str) -> None:
         def report(done: int, total: int) -> None:

@@ -14,6 +14,7 @@ export type Operation = Schemas["Operation"];
 export type Statistics = Schemas["Statistics"];
 export type Space = Schemas["SpaceDetail"];
 export type Encoder = Schemas["Encoder"];
+export type Comparison = Schemas["Comparison"];
 export type User = Schemas["User"];
 export type HistoryEntry = Schemas["HistoryEntry"];
 

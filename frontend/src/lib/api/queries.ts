@@ -1,6 +1,6 @@
 // Server state: one client, and the queries that more than one screen reads.
 import { QueryClient } from "@tanstack/svelte-query";
-import { api, body, Problem, type Dataset, type Job, type Space, type User } from "./client";
+import { api, body, Problem, type Comparison, type Dataset, type Job, type Space, type User } from "./client";
 
 const isTemporary = (error: Error) =>
   !(error instanceof Problem) || error.status === 0 || error.status >= 500;
@@ -48,9 +48,10 @@ export const classes = (id: number) => ({
     ).results,
 });
 
-export const isRunning = (job: Job): boolean => job.state === "queued" || job.state === "running";
+export const isRunning = (job: Pick<Job, "state">): boolean =>
+  job.state === "queued" || job.state === "running";
 
-const whileRunning = (query: { state: { data?: Job[] } }) =>
+const whileRunning = (query: { state: { data?: Pick<Job, "state">[] } }) =>
   query.state.data?.some(isRunning) ? POLL_RUNNING_MS : POLL_IDLE_MS;
 
 /** The newest jobs of a dataset. */
@@ -97,4 +98,18 @@ export const spaces = (id: number) => ({
   refetchInterval: whileFilling,
   queryFn: async (): Promise<Space[]> =>
     (await body(api.GET("/api/v1/datasets/{id}/spaces/", { params: { path: { id } } }))).results,
+});
+
+/** The newest comparisons of encoders on a dataset. */
+export const comparisons = (id: number) => ({
+  queryKey: ["dataset", id, "comparisons"],
+  refetchInterval: whileRunning,
+  queryFn: async (): Promise<Comparison[]> =>
+    (
+      await body(
+        api.GET("/api/v1/datasets/{id}/encoder-comparisons/", {
+          params: { path: { id }, query: { limit: 20 } },
+        }),
+      )
+    ).results,
 });

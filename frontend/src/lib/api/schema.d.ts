@@ -180,6 +180,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/datasets/{id}/encoder-comparisons/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Those that were asked for, the newest first. */
+        get: operations["encoder_comparisons_list"];
+        put?: never;
+        /** @description Compare some encoders, none of which the dataset need have. A job does it; nothing of the dataset changes. */
+        post: operations["datasets_encoder_comparisons_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/datasets/{id}/export/": {
         parameters: {
             query?: never;
@@ -945,6 +963,52 @@ export interface components {
             shortcut: string;
             count: number;
         };
+        Compared: {
+            /** @description Of the dataset, that can be embedded. */
+            items: number;
+            sampled: number;
+            /** @description Of the sample. */
+            labeled: number;
+            /** @description That the labelled items of the sample have. */
+            classes: number;
+            /** @description There are labels enough to choose by accuracy; else look at the overlap. */
+            is_told_by_labels: boolean;
+            measured: components["schemas"]["Measured"][];
+            /** @description Why an encoder could not be measured. */
+            problems: components["schemas"]["Problem"][];
+            /** @description Every two encoders, in the first output of each. */
+            overlap: components["schemas"]["Overlap"][];
+        };
+        Comparison: {
+            job: number;
+            state: components["schemas"]["JobStateEnum"];
+            /** @description prepare counts bytes, compare counts encoders. */
+            phase: string;
+            done: number;
+            total: number;
+            /** Format: double */
+            rate: number | null;
+            /** Format: double */
+            eta_s: number | null;
+            /** @description Why it has failed. */
+            message: string;
+            encoders: string[];
+            /** @description Items, at the most. */
+            sample: number;
+            author: string | null;
+            /** Format: date-time */
+            created_at: string;
+            /** @description null until it has succeeded. */
+            result: components["schemas"]["Compared"] | null;
+        };
+        ComparisonPage: {
+            results: components["schemas"]["Comparison"][];
+            /**
+             * Format: uri
+             * @description The next page, when there is one.
+             */
+            next: string | null;
+        };
         Cost: {
             items: number;
             regions: number;
@@ -1272,6 +1336,49 @@ export interface components {
             to: number;
             counts: number[];
         };
+        /** @description One output of one encoder on the sample. */
+        Measured: {
+            encoder: string;
+            title: string;
+            output: string;
+            dimension: number;
+            license: string;
+            /** @description What ran it. */
+            runtime: string;
+            /** @description Items that it made a vector of. */
+            sampled: number;
+            /** @description Items that could not be read, or that it made no vector of. */
+            failed: number;
+            /**
+             * Format: double
+             * @description Share of labelled items that most of their 5 nearest others give their own label.
+             */
+            knn_accuracy: number | null;
+            /**
+             * Format: double
+             * @description Mean silhouette of the classes, -1 to 1.
+             */
+            separation: number | null;
+            /**
+             * Format: double
+             * @description Items, with their files opened.
+             */
+            per_second: number;
+            /**
+             * Format: double
+             * @description For the whole dataset, at that speed.
+             */
+            hours: number;
+            /**
+             * Format: double
+             * @description Of the processors' time, what other work took meanwhile: alone, the encoder is faster by that much.
+             */
+            others_share: number;
+            /** @description What its process grew by, at the most. */
+            memory_bytes: number;
+            /** @description Vectors of the whole dataset. */
+            disk_bytes: number;
+        };
         Member: {
             readonly id: number;
             username: string;
@@ -1303,6 +1410,15 @@ export interface components {
          * @enum {string}
          */
         ModeEnum: "add" | "replace" | "remove";
+        NewComparisonRequest: {
+            /** @description Names of those to compare; they need not be encoders of the dataset. */
+            encoders: string[];
+            /**
+             * @description Items to try them on: 20 to 5,000.
+             * @default 500
+             */
+            sample: number;
+        };
         NewDatasetRequest: {
             name: string;
             /** @default image */
@@ -1374,6 +1490,15 @@ export interface components {
              * @description The next page, when there is one.
              */
             next: string | null;
+        };
+        Overlap: {
+            one: string;
+            other: string;
+            /**
+             * Format: double
+             * @description Of an item's 10 nearest neighbours, those that both encoders find; the mean.
+             */
+            share: number;
         };
         PatchedDatasetChangeRequest: {
             name?: string;
@@ -1463,6 +1588,10 @@ export interface components {
             count: number;
             labeled: number;
             labeled_by_people: number;
+        };
+        Problem: {
+            encoder: string;
+            reason: string;
         };
         Quality: {
             /** Format: double */
@@ -2201,6 +2330,57 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["LabelClass"];
+                };
+            };
+        };
+    };
+    encoder_comparisons_list: {
+        parameters: {
+            query?: {
+                /** @description Where a page begins: part of the `next` of the one before. */
+                cursor?: string;
+                /** @description Rows a page: 100 unless told, 1,000 at most. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ComparisonPage"];
+                };
+            };
+        };
+    };
+    datasets_encoder_comparisons_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewComparisonRequest"];
+            };
+        };
+        responses: {
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobStarted"];
                 };
             };
         };
