@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import structlog
-from django.db import DatabaseError, transaction
+from django.db import transaction
 
 from datasets import jobs
 from datasets.errors import Refused
 from datasets.models import Dataset, Job, Modality
 
-from . import encoders, pending, spaces
-from .encoders import EncoderSpec, EncoderUnavailable, UnknownEncoder
+from . import encoders, fetching, layers, pending, spaces
+from .encoders import EncoderUnavailable, UnknownEncoder
 from .models import EmbeddingSpace
 
 log = structlog.get_logger(__name__)
-
-_REPORT_EVERY_S = 1.0
 
 
 class AtWork(spaces.SpaceInUse):
@@ -62,7 +59,7 @@ def try_again(space: EmbeddingSpace, *, by: Any) -> Job:
 def _start(dataset: Dataset, encoder: str, *, by: Any) -> Job:
     _have_another_go(dataset, encoder)
     opens_files = dataset.modality == Modality.IMAGE
-    phases = ["prepare", "thumbnails", "embed"] if opens_files else ["prepare", "embed"]
+    phases = [fetching.PHASE, "thumbnails", "embed"] if opens_files else [fetching.PHASE, "embed"]
     job = jobs.create(dataset, Job.Kind.EMBED, by=by, phases=phases, params={"encoder": encoder})
     jobs.enqueue(job)
     return job
@@ -85,7 +82,7 @@ def fill_spaces(job: Job) -> None:
         return
     _have_another_go(dataset, encoder)
     try:
-        spec = _prepare(job, encoder)
+        spec = fetching.fetch(job, encoder, encoders.prepare, unavailable=EncoderUnavailable)
         jobs.check_canceled(job)
         spaces.complete_spaces(dataset, spec)
     except (EncoderUnavailable, UnknownEncoder) as error:
@@ -97,38 +94,5 @@ def fill_spaces(job: Job) -> None:
         pending.try_again(dataset, encoder, job=job)
         pending.enqueue(dataset, job=job, encoder=encoder)
         jobs.hand_out(job)
+        layers.go_on_with(dataset, encoder)
     spaces.switch_defaults(dataset)
-
-
-def _prepare(job: Job, encoder: str) -> EncoderSpec:
-    progress = _Progress(job)
-    try:
-        spec = encoders.prepare(encoder, progress)
-    except (jobs.Canceled, DatabaseError, EncoderUnavailable, UnknownEncoder):
-        raise
-    except Exception as error:
-        # An encoder may be anybody's code, and a network fails in its own ways.
-        raise EncoderUnavailable(f"“{encoder}” could not be fetched ({type(error).__name__}: {error}).") from error
-    progress.complete()
-    return spec
-
-
-class _Progress:
-    """Counts the bytes that have come, at most once a second, and stops a job that somebody has canceled."""
-
-    def __init__(self, job: Job) -> None:
-        self._job = job
-        self._next = 0.0
-        self._total = 0
-
-    def __call__(self, bytes_done: int, bytes_total: int) -> None:
-        self._total = max(bytes_done, bytes_total)
-        now = time.monotonic()
-        if now < self._next:
-            return
-        self._next = now + _REPORT_EVERY_S
-        jobs.check_canceled(self._job)
-        jobs.report(self._job.pk, "prepare", bytes_done, self._total)
-
-    def complete(self) -> None:
-        jobs.report(self._job.pk, "prepare", self._total, self._total)
