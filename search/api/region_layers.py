@@ -14,6 +14,7 @@ from rest_framework.views import APIView
 
 from datasets.access import dataset_for, object_for
 from datasets.api.paging import PAGE_PARAMETERS, Pages
+from datasets.api.rendering import items_json
 from datasets.api.serializers import JobStartedSerializer, page_of
 from datasets.errors import Refused
 from datasets.models import Dataset, RegionLayer, Role
@@ -24,8 +25,8 @@ from ..models import PendingEmbedding
 from .serializers import (
     CostSerializer,
     DetectorSerializer,
+    FailureSerializer,
     LayerChangeSerializer,
-    LayerFailureSerializer,
     NewLayerSerializer,
     RegionLayerSerializer,
 )
@@ -83,14 +84,17 @@ class RegionLayerView(APIView):
 class RegionLayerFailuresView(APIView):
     """The items that got no regions of a layer, and why."""
 
-    @extend_schema(parameters=PAGE_PARAMETERS, responses=page_of(LayerFailureSerializer))
+    @extend_schema(parameters=PAGE_PARAMETERS, responses=page_of(FailureSerializer))
     def get(self, request: Request, pk: int) -> Response:
         layer = object_for(request.user, RegionLayer.objects.all(), pk)
         failed = PendingEmbedding.objects.filter(layer=layer).exclude(reason="").select_related("item")
         pages = Pages()
         page = pages.paginate_queryset(failed, request, self) or []
         return pages.get_paginated_response(
-            [{"item": row.item_id, "key": row.item.key, "reason": row.reason} for row in page]
+            [
+                {"item": item, "reason": row.reason}
+                for item, row in zip(items_json(row.item for row in page), page, strict=True)
+            ]
         )
 
 

@@ -215,12 +215,6 @@ class CostSerializer(serializers.Serializer[Any]):
     )
 
 
-class LayerFailureSerializer(serializers.Serializer[Any]):
-    item = serializers.IntegerField()
-    key = serializers.CharField()
-    reason = serializers.CharField()
-
-
 class DetectorSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     title = serializers.CharField()

@@ -30,7 +30,12 @@ export function duration(seconds: number): string {
 export function bytes(size: number): string {
   if (size < 1024) return `${size} B`;
   if (size < 1 << 20) return `${Math.round(size / 1024)} kB`;
-  return `${(size / (1 << 20)).toFixed(1)} MB`;
+  if (size < 1 << 30) return `${(size / (1 << 20)).toFixed(1)} MB`;
+  return `${(size / (1 << 30)).toFixed(1)} GB`;
 }
+
+/** “81 MB”, “1.5 GB”: what weights weigh, as their pages say it. */
+export const megabytes = (size: number): string =>
+  size < 1000 ? `${count(size)} MB` : `${(size / 1000).toFixed(1)} GB`;
 
 export const initials = (name: string): string => name.slice(0, 2).toUpperCase();

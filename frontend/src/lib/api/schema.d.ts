@@ -1269,19 +1269,6 @@ export interface components {
             shortcut?: string;
             prompts?: string[];
         };
-        LayerFailure: {
-            item: number;
-            key: string;
-            reason: string;
-        };
-        LayerFailurePage: {
-            results: components["schemas"]["LayerFailure"][];
-            /**
-             * Format: uri
-             * @description The next page, when there is one.
-             */
-            next: string | null;
-        };
         MeasureHistogram: {
             /** Format: double */
             from: number;
@@ -3376,7 +3363,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["LayerFailurePage"];
+                    "application/json": components["schemas"]["FailurePage"];
                 };
             };
         };
