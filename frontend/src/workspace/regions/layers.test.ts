@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import type { Layer, LayerCost } from "../../lib/api/client";
-import { costOf, coverage, detailsOf, nameOf, removal, tilesOf, wordsOf } from "./layers";
+import type { Job, Layer, LayerCost } from "../../lib/api/client";
+import { costOf, coverage, detailsOf, doing, nameOf, removal, tilesOf, wordsOf } from "./layers";
 
 const tiles: Layer = {
   id: 1,
@@ -42,6 +42,15 @@ test("each kind is named and described plainly", () => {
   expect(nameOf({ ...tiles, kind: "drawn", params: {} })).toBe("Drawn by people");
 });
 
+test("what its job does is told with how far it is", () => {
+  const job = { state: "running", phase: "regions", done: 120, total: 579, rate: 12, eta_s: 38 } as Job;
+  expect(doing(job)).toBe("Making regions · 120 of 579 · 12/s · 38 s left");
+  expect(doing({ ...job, state: "queued" })).toBe("Waiting for a worker");
+  expect(doing({ ...job, phase: "prepare", done: 1 << 20, total: 2 << 20, rate: null })).toBe(
+    "Fetching 1.0 MB of 2.0 MB · 38 s left",
+  );
+});
+
 describe("coverage", () => {
   const pictures = { total: 579, unreadable: 2 };
   test("counts pictures, and regions where they follow from them", () => {
@@ -51,6 +60,9 @@ describe("coverage", () => {
   test("says nothing of pictures while it is being made: its job does", () => {
     expect(coverage({ ...tiles, state: "preparing", pending: 12, failed: 1 }, pictures)).toBe(
       "12 waiting · 1 failed",
+    );
+    expect(coverage({ ...tiles, state: "preparing", pending: 12, failed: 1 }, pictures, true)).toBe(
+      "1 failed",
     );
   });
 });
@@ -74,6 +86,10 @@ describe("cost", () => {
       ["Disk", "about 30.0 MB"],
       ["Time", "about 44 s"],
     ]);
+  });
+  test("of drawn regions is nothing before there are any", () => {
+    const none = { ...cost, items: 0, regions: 0, vectors: 0, size_bytes: 0, seconds: 0 };
+    expect(costOf(none, null)).toEqual([["Regions", "none yet"]]);
   });
   test("of a detector that is not here says what can be known", () => {
     const nothing = { regions: null, predictions: null, vectors: null, size_bytes: null, seconds: null };

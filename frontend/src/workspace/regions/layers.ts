@@ -1,6 +1,7 @@
 // The kinds of regions that a dataset has or could have (layers, in the API), in words.
-import type { Layer, LayerCost } from "../../lib/api/client";
+import type { Job, Layer, LayerCost } from "../../lib/api/client";
 import { bytes, count, duration, megabytes, plural } from "../../lib/format";
+import { progress } from "../spaces/coverage";
 
 type Named = Pick<Layer, "kind" | "title" | "detector" | "params">;
 
@@ -37,8 +38,17 @@ interface Pictures {
   unreadable: number;
 }
 
+/** “Making regions · 120 of 579 · 12/s · 40 s left”: what its job does now. */
+export function doing(job: Job): string {
+  const [what, ...rest] = progress(job).split(" · ");
+  const isCounted = job.state === "running" && job.phase !== "prepare" && job.total > 0;
+  return [what, isCounted && `${count(job.done)} of ${count(job.total)}`, ...rest]
+    .filter(Boolean)
+    .join(" · ");
+}
+
 /** “579 of 579 pictures · 7,527 regions”, for those that are over every picture. */
-export function coverage(layer: Layer, { total, unreadable }: Pictures): string {
+export function coverage(layer: Layer, { total, unreadable }: Pictures, isDoing = false): string {
   const { kind, pending, failed, params } = layer;
   const done = Math.max(0, total - unreadable - pending - failed);
   return [
@@ -46,7 +56,7 @@ export function coverage(layer: Layer, { total, unreadable }: Pictures): string 
     kind === "tile" &&
       layer.state === "ready" &&
       plural(done * tilesOf((params as { scales: number[] }).scales), "region"),
-    pending && `${count(pending)} waiting`,
+    pending > 0 && !isDoing && `${count(pending)} waiting`,
     failed && `${count(failed)} failed`,
   ]
     .filter(Boolean)
@@ -74,22 +84,23 @@ export const wordsOf = (typed: string): string[] => [
   ),
 ];
 
+function regionsOf({ regions, items }: LayerCost, about: string): string {
+  if (regions === null) return `told once it is fetched, for ${plural(items, "picture")}`;
+  return items ? `${about}${count(regions)} in ${plural(items, "picture")}` : "none yet";
+}
+
 /** A cost as rows of a name and what there is to say. */
 export function costOf(cost: LayerCost, perSecond: number | null): [string, string][] {
   const about = cost.is_exact ? "" : "about ";
   const rows: [string, string][] = [];
   if (cost.megabytes !== 0)
     rows.push(["Fetched first", cost.megabytes === null ? "its weights" : megabytes(cost.megabytes)]);
-  rows.push([
-    "Regions",
-    cost.regions === null
-      ? `told once it is fetched, for ${plural(cost.items, "picture")}`
-      : `${about}${count(cost.regions)} in ${plural(cost.items, "picture")}`,
-  ]);
+  rows.push(["Regions", regionsOf(cost, about)]);
+  if (!cost.items) return rows;
   if (cost.vectors !== null) rows.push(["Vectors", `${about}${count(cost.vectors)}`]);
   if (cost.predictions) rows.push(["Predictions", `about ${count(cost.predictions)}`]);
   if (cost.size_bytes !== null) rows.push(["Disk", `about ${bytes(cost.size_bytes)}`]);
-  if (cost.seconds !== null) rows.push(["Time", cost.items ? `about ${duration(cost.seconds)}` : "none yet"]);
+  if (cost.seconds !== null) rows.push(["Time", `about ${duration(cost.seconds)}`]);
   else if (perSecond) rows.push(["Time", `about ${duration(cost.items / perSecond)} to look at them`]);
   return rows;
 }
