@@ -23,9 +23,8 @@ from datasets import jobs
 from datasets.errors import Refused
 from datasets.models import Annotation, Dataset, Item, Job, JobError
 
-from . import encoders, trials
+from . import encoders, fetching, trials
 from .encoders import EncoderUnavailable, UnknownEncoder
-from .fetching import Fetching
 from .models import UPLOADED
 from .neighbourhoods import Labels, Places, knn_accuracy, nearest, overlap, separation
 from .trials import Trial
@@ -213,7 +212,7 @@ def start(dataset: Dataset, names: Sequence[str], *, sample: int = SAMPLE, by: A
     """Compare them in the background; the job's result will be the ``Comparison`` as JSON. Raises ``Refused``."""
     check(dataset, names, sample)
     params = {"encoders": list(names), "sample": sample}
-    job = jobs.create(dataset, Job.Kind.COMPARISON, by=by, phases=[Fetching.PHASE, PHASE], params=params)
+    job = jobs.create(dataset, Job.Kind.COMPARISON, by=by, phases=[fetching.PHASE, PHASE], params=params)
     jobs.advance(job.pk, PHASE, total=len(names))
     jobs.enqueue(job)
     return job
@@ -226,14 +225,14 @@ def run(job: Job) -> None:
     """Called again after an interruption, it begins anew; what was fetched and converted is there by then."""
     names = [str(name) for name in job.params["encoders"]]
     JobError.objects.filter(job=job).delete()
-    fetching = Fetching(job)
+    weights = fetching.Fetching(job)
 
     def fetch(name: str) -> None:
         jobs.check_canceled(job)
-        fetching.fetch(name)
+        weights.fetch(name, encoders.prepare, unavailable=EncoderUnavailable)
 
     def report(done: int) -> None:
-        fetching.complete()
+        weights.complete()
         jobs.check_canceled(job)
         jobs.report(job.pk, PHASE, done, len(names))
 

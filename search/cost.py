@@ -11,7 +11,7 @@ from datasets import media
 from datasets.imaging import UnreadableImage, read_image
 from datasets.models import Item, Region, RegionLayer
 
-from . import encoders, layers, regions, tiles, vectors
+from . import detectors, encoders, layers, offers, regions, tiles, vectors
 from .encoders.base import Encoder
 from .encoders.runtime import cores
 from .models import EmbeddingSpace
@@ -27,16 +27,20 @@ _REGION_BYTES, _PREDICTION_BYTES = 160, 230
 
 @dataclass(frozen=True)
 class Cost:
-    """``regions``, ``predictions`` and with them ``size_bytes`` are exact or, when a detector decides, extrapolated."""
+    """``regions``, ``predictions`` and with them ``size_bytes`` are exact or, when a detector decides, extrapolated.
+
+    None is what cannot be known before the detector or the encoder is here.
+    """
 
     items: int
-    regions: int
+    regions: int | None
     is_exact: bool
-    predictions: int
-    vectors: int
-    size_bytes: int
-    seconds: float | None  # None: no item could be tried
+    predictions: int | None
+    vectors: int | None
+    size_bytes: int | None
+    seconds: float | None  # also None when no item could be tried
     sampled: int
+    megabytes: int | None  # to be fetched first; 0 when all is here, None where nobody has said
 
 
 @dataclass
@@ -48,7 +52,8 @@ class _Sample:
 
 
 def estimate(layer: RegionLayer) -> Cost:
-    """What filling ``layer`` (saved or not) from nothing would cost. Takes some seconds.
+    """What filling ``layer`` (saved or not) from nothing would cost. Takes some seconds, and fetches nothing: only what is
+    here is tried.
 
     Raises ``DetectorFault``, ``EncoderUnavailable``.
     """
@@ -57,26 +62,42 @@ def estimate(layer: RegionLayer) -> Cost:
     if layer.kind == RegionLayer.Kind.DRAWN:
         items = items.filter(pk__in=drawn.values("item"))
     number = items.count()
-    sample = _sampled(layer, _spread(items, number))
+    is_known, is_detected = not layers.lacks_detector(layer), layer.kind == RegionLayer.Kind.DETECTED
+    found_spaces = layers.spaces_of(layer)
+    can_try = is_known and bool(found_spaces)
+    sample = _sampled(layer, _spread(items, number)) if can_try else _Sample()
     per_item = number / sample.items if sample.items else 0.0
+    found: int | None
     if layer.kind == RegionLayer.Kind.TILE:
         found = number * len(tiles.of_layer(layer))
     elif layer.kind == RegionLayer.Kind.DRAWN:
         found = drawn.count()
     else:
-        found = round(per_item * sample.regions)
-    predictions = round(per_item * sample.predictions)
-    spaces = layers.spaces_of(layer)
+        found = round(per_item * sample.regions) if can_try else None
+    predictions = round(per_item * sample.predictions) if can_try or not is_detected else None
+    is_told = found is not None and predictions is not None and bool(found_spaces)
     return Cost(
         items=number,
         regions=found,
-        is_exact=layer.kind != RegionLayer.Kind.DETECTED,
+        is_exact=not is_detected,
         predictions=predictions,
-        vectors=found * len(spaces),
-        size_bytes=found * _bytes_per_region(layer, spaces) + predictions * _PREDICTION_BYTES,
-        seconds=round(per_item * sample.seconds, 1) if sample.items or not number else None,
+        vectors=(found or 0) * len(found_spaces) if is_told else None,
+        size_bytes=(found or 0) * _bytes_per_region(layer, found_spaces) + (predictions or 0) * _PREDICTION_BYTES
+        if is_told
+        else None,
+        seconds=round(per_item * sample.seconds, 1) if sample.items or (can_try and not number) else None,
         sampled=sample.items,
+        megabytes=_to_fetch(layer),
     )
+
+
+def _to_fetch(layer: RegionLayer) -> int | None:
+    needed: list[int | None] = []
+    if layer.detector:
+        needed.append(offers.megabytes(detectors.spec(layer.detector)))
+    if layers.awaits_encoder(layer):
+        needed.append(offers.megabytes(encoders.spec(layer.encoder)))
+    return None if None in needed else sum(number or 0 for number in needed)
 
 
 def _bytes_per_region(layer: RegionLayer, spaces: list[EmbeddingSpace]) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import structlog
 from django.db import IntegrityError, connection, transaction
 from django.db.models import QuerySet
 
@@ -17,8 +18,11 @@ from datasets import regions as stored
 from datasets.errors import Conflict, Refused
 from datasets.models import Dataset, Item, Job, Modality, PredictionModel, Region, RegionLayer
 
-from . import detectors, pending, spaces, tiles, vectors
+from . import detectors, fetching, pending, spaces, tiles, vectors
+from .detectors import DetectorUnavailable, UnknownDetector
 from .models import EmbeddingSpace, PendingEmbedding
+
+log = structlog.get_logger(__name__)
 
 Kind, State = RegionLayer.Kind, RegionLayer.State
 
@@ -58,16 +62,26 @@ def describe(dataset: Dataset, kind: str, said: Mapping[str, Any]) -> RegionLaye
         dataset=dataset,
         kind=kind,
         detector=said.get("detector") or "",
-        encoder=said.get("encoder") or spaces.space_for(dataset, words=False, image=True).encoder,
+        encoder=said.get("encoder") or _default_encoder(dataset),
         params=params,
     )
     _check_detector(layer)
-    if not spaces_of(layer):
-        raise Refused(
-            f"“{dataset.name}” has no space of the encoder “{layer.encoder}” that is ready and takes images. Name the encoder "
-            "of one of its spaces."
-        )
+    if not spaces_of(layer) and not awaits_encoder(layer):
+        raise Refused(_no_space(layer))
     return layer
+
+
+def _default_encoder(dataset: Dataset) -> str:
+    """That of the default space, which may still be fetched; else of another one that takes images."""
+    fetched = dataset.spaces.filter(is_default=True, state=EmbeddingSpace.State.PREPARING).first()
+    return (fetched or spaces.space_for(dataset, words=False, image=True)).encoder
+
+
+def _no_space(layer: RegionLayer) -> str:
+    return (
+        f"“{layer.dataset.name}” has no space of the encoder “{layer.encoder}” that is ready and takes images. Name the "
+        "encoder of one of its spaces."
+    )
 
 
 def _check_detector(layer: RegionLayer) -> None:
@@ -92,11 +106,23 @@ def spaces_of(layer: RegionLayer) -> list[EmbeddingSpace]:
     return list(ready.filter(state=EmbeddingSpace.State.READY))
 
 
+def awaits_encoder(layer: RegionLayer) -> bool:
+    """Its encoder is being fetched: only then it has spaces."""
+    preparing = EmbeddingSpace.objects.filter(dataset=layer.dataset_id, state=EmbeddingSpace.State.PREPARING)
+    return not spaces_of(layer) and preparing.filter(encoder=layer.encoder).exists()
+
+
+def lacks_detector(layer: RegionLayer) -> bool:
+    """Its detector is to be fetched first. Asks no network."""
+    return bool(layer.detector) and not detectors.spec(layer.detector).is_here()
+
+
 # Acts ----------------------------------------------------------------------------------------------------------------
 
 
 def start(layer: RegionLayer, *, by: Any) -> Job:
     """Begin to fill a layer that ``describe`` gave. Raises ``LayerExists``."""
+    layer.state = _first_state(layer)
     try:
         with transaction.atomic():
             layer.save()
@@ -128,7 +154,7 @@ def change(layer: RegionLayer, said: Mapping[str, Any], *, by: Any) -> Job:
         layer.dataset, layer.kind, {"encoder": layer.encoder, "detector": layer.detector, **layer.params, **said}
     )
     is_same = (wanted.encoder, wanted.params) == (layer.encoder, layer.params)
-    layer.encoder, layer.params, layer.state, layer.problem = wanted.encoder, wanted.params, State.PREPARING, ""
+    layer.encoder, layer.params, layer.state, layer.problem = wanted.encoder, wanted.params, _first_state(wanted), ""
     layer.save()
     return _hand_to_job(layer, "fill" if is_same else "refill", by=by)
 
@@ -154,12 +180,17 @@ def _held(layer: RegionLayer) -> RegionLayer:
     return held
 
 
+def _first_state(layer: RegionLayer) -> RegionLayer.State:
+    return State.FETCHING if lacks_detector(layer) or awaits_encoder(layer) else State.PREPARING
+
+
 @transaction.atomic
 def _hand_to_job(layer: RegionLayer, act: str, *, by: Any) -> Job:
     if act != "drop":
-        for space in spaces_of(layer):
-            vectors.create_region_partition(space)
+        _make_partitions(layer)
     phases = {"fill": [pending.REGIONS], "refill": ["removal", pending.REGIONS], "drop": ["removal"]}[act]
+    if layer.state == State.FETCHING:
+        phases = [fetching.PHASE, *phases]
     job = jobs.create(layer.dataset, Job.Kind.REGIONS, by=by, phases=phases, params={"layer": layer.pk, "act": act})
     layer.job = job
     layer.save(update_fields=["job"])
@@ -167,15 +198,23 @@ def _hand_to_job(layer: RegionLayer, act: str, *, by: Any) -> Job:
     return job
 
 
+def _make_partitions(layer: RegionLayer) -> None:
+    for space in spaces_of(layer):
+        vectors.create_region_partition(space)
+
+
 # The job -------------------------------------------------------------------------------------------------------------
 
 
 @jobs.runner(Job.Kind.REGIONS)
 def run(job: Job) -> None:
-    """May be interrupted and called again at any moment."""
+    """May be interrupted and called again at any moment. While the layer's encoder is being fetched by a job of its own,
+    it does nothing: ``go_on_with`` hands it out again."""
     layer = RegionLayer.objects.select_related("dataset").filter(pk=job.params["layer"]).first()
     if layer is None or layer.job_id != job.pk:  # removed, or another job's by now
         jobs.hand_out(job)
+        return
+    if job.params["act"] != "drop" and not _make_ready(job, layer):
         return
     if job.params["act"] != "fill":
         _empty(job, layer)
@@ -191,6 +230,44 @@ def run(job: Job) -> None:
             enqueue(layer.dataset, job=job, layer=layer)
         jobs.hand_out(job)
     settle(layer.dataset)
+
+
+def _make_ready(job: Job, layer: RegionLayer) -> bool:
+    """Whether the layer can be filled: what it needs is here now. Else it waits for its encoder, or has failed."""
+    if layer.state not in (State.FETCHING, State.FAILED):
+        return True
+    own = RegionLayer.objects.filter(pk=layer.pk, job=job).exclude(state=State.DROPPING)
+    own.update(state=State.FETCHING, problem="")
+    try:
+        if lacks_detector(layer):
+            fetching.fetch(job, layer.detector, detectors.prepare, unavailable=DetectorUnavailable)
+    except (DetectorUnavailable, UnknownDetector) as error:
+        log.error("detector_unusable", dataset=layer.dataset_id, detector=layer.detector, reason=str(error))
+        _fail(job, layer, str(error))
+        return False
+    if awaits_encoder(layer):
+        return False
+    if not spaces_of(layer):
+        _fail(job, layer, _no_space(layer))
+        return False
+    # Imports that do not see the layer yet are over before it asks for all items; those that come after ask themselves.
+    with pending.alone(layer.dataset_id, is_patient=True), transaction.atomic():
+        jobs.check_canceled(job)
+        _make_partitions(layer)
+        own.update(state=State.PREPARING)
+    return True
+
+
+def _fail(job: Job, layer: RegionLayer, problem: str) -> None:
+    RegionLayer.objects.filter(pk=layer.pk, job=job).update(state=State.FAILED, problem=problem[:500])
+    jobs.fail(job.pk, problem)
+
+
+def go_on_with(dataset: Dataset, encoder: str) -> None:
+    """The encoder is here: the layers that wait for it are filled."""
+    for layer in RegionLayer.objects.filter(dataset=dataset, encoder=encoder, state=State.FETCHING):
+        if layer.job and not layer.job.is_over:
+            jobs.enqueue(layer.job)
 
 
 def _empty(job: Job, layer: RegionLayer) -> None:

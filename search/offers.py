@@ -27,6 +27,11 @@ def of_detector(spec: DetectorSpec) -> Offer:
     return _offer(spec, detectors.why_unavailable(spec.name))
 
 
+def megabytes(spec: EncoderSpec | DetectorSpec) -> int | None:
+    """To be fetched; 0 for what is here, None where nobody has said."""
+    return 0 if spec.is_here() else spec.facts.megabytes if spec.facts else None
+
+
 def _offer(spec: EncoderSpec | DetectorSpec, reason: str) -> Offer:
     is_here = not reason and spec.is_here()
     if not reason and not is_here and not weights.hub_is_reachable():
@@ -37,7 +42,7 @@ def _offer(spec: EncoderSpec | DetectorSpec, reason: str) -> Offer:
     rate = runtime.transformer_rate()
     return Offer(
         is_here=is_here,
-        megabytes=0 if is_here else spec.facts.megabytes if spec.facts else None,
+        megabytes=megabytes(spec),
         per_second=rate / spec.facts.cost if rate and spec.facts else None,
         is_recommended=bool(spec.facts and spec.facts.is_recommended),
         reason=reason,

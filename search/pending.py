@@ -210,15 +210,16 @@ def give_up(dataset: Dataset, encoder: str, problem: str) -> None:
             state=EmbeddingSpace.State.FAILED, problem=problem[:500], becomes_default=False
         )
         opened_only = _only_open(dataset, encoder)
-        RegionLayer.objects.filter(dataset=dataset, encoder=encoder).exclude(state=RegionLayer.State.DROPPING).update(
-            state=RegionLayer.State.FAILED, problem=problem[:500]
-        )
+        layers = RegionLayer.objects.filter(dataset=dataset, encoder=encoder).exclude(state=RegionLayer.State.DROPPING)
+        # Nothing of theirs is pending yet, so nothing else would end them.
+        waiting_jobs = list(layers.filter(state=RegionLayer.State.FETCHING).values_list("job", flat=True))
+        layers.update(state=RegionLayer.State.FAILED, problem=problem[:500])
         waiting = PendingEmbedding.objects.filter(dataset=dataset, encoder=encoder, reason="")
         dropped = strike_off(waiting.select_for_update(skip_locked=True))
         for job_id in (dropped | opened_only.keys()) - {job.pk for job in filling}:
             jobs.refuse(job_id, encoder, problem)
-    for job in filling:
-        jobs.fail(job.pk, problem)
+    for job_id in {job.pk for job in filling} | {job_id for job_id in waiting_jobs if job_id}:
+        jobs.fail(job_id, problem)
     for job_id in dropped:
         jobs.settle(job_id)
 

@@ -11,9 +11,8 @@ from datasets import jobs
 from datasets.errors import Refused
 from datasets.models import Dataset, Job, Modality
 
-from . import pending, spaces
+from . import encoders, fetching, layers, pending, spaces
 from .encoders import EncoderUnavailable, UnknownEncoder
-from .fetching import Fetching
 from .models import EmbeddingSpace
 
 log = structlog.get_logger(__name__)
@@ -60,7 +59,7 @@ def try_again(space: EmbeddingSpace, *, by: Any) -> Job:
 def _start(dataset: Dataset, encoder: str, *, by: Any) -> Job:
     _have_another_go(dataset, encoder)
     opens_files = dataset.modality == Modality.IMAGE
-    phases = [Fetching.PHASE, "thumbnails", "embed"] if opens_files else [Fetching.PHASE, "embed"]
+    phases = [fetching.PHASE, "thumbnails", "embed"] if opens_files else [fetching.PHASE, "embed"]
     job = jobs.create(dataset, Job.Kind.EMBED, by=by, phases=phases, params={"encoder": encoder})
     jobs.enqueue(job)
     return job
@@ -83,9 +82,7 @@ def fill_spaces(job: Job) -> None:
         return
     _have_another_go(dataset, encoder)
     try:
-        fetching = Fetching(job)
-        spec = fetching.fetch(encoder)
-        fetching.complete()
+        spec = fetching.fetch(job, encoder, encoders.prepare, unavailable=EncoderUnavailable)
         jobs.check_canceled(job)
         spaces.complete_spaces(dataset, spec)
     except (EncoderUnavailable, UnknownEncoder) as error:
@@ -97,4 +94,5 @@ def fill_spaces(job: Job) -> None:
         pending.try_again(dataset, encoder, job=job)
         pending.enqueue(dataset, job=job, encoder=encoder)
         jobs.hand_out(job)
+        layers.go_on_with(dataset, encoder)
     spaces.switch_defaults(dataset)

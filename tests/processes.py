@@ -35,9 +35,9 @@ class _Process:
     popen: subprocess.Popen[bytes]
 
     @classmethod
-    def _spawn(cls, command: list[str], name: str) -> Self:
+    def _spawn(cls, command: list[str], name: str, environment: dict[str, str] | None = None) -> Self:
         log = Path(tempfile.mkstemp(prefix=f"{name}-", suffix=".log", dir=settings.DATA_DIR)[1])
-        return cls(command, log, _popen(command, log))
+        return cls(command, log, _popen(command, log, environment))
 
     def kill(self) -> None:
         """SIGKILL to it and all it has started: what a crashed machine leaves is what the database holds."""
@@ -70,7 +70,7 @@ class _Process:
 
 class Worker(_Process):
     @classmethod
-    def start(cls, *queues: str, beat: bool = False) -> Self:
+    def start(cls, *queues: str, beat: bool = False, environment: dict[str, str] | None = None) -> Self:
         """A worker for ``queues`` (all of them unless told), ready to work."""
         served = queues or workers.QUEUES
         command = [
@@ -81,7 +81,7 @@ class Worker(_Process):
         if beat:
             command += ["--beat", "--schedule", tempfile.mkstemp(prefix="beat-", dir=settings.DATA_DIR)[1] + ".db"]
         workers.forget(*served)
-        worker = cls._spawn(command, "worker")
+        worker = cls._spawn(command, "worker", environment)
         worker._wait_until(lambda: not set(workers.missing()) & set(served), "ready", _START_S)
         return worker
 

@@ -23,6 +23,7 @@ class RegionLayer(models.Model):
     Kind = RegionKind
 
     class State(models.TextChoices):
+        FETCHING = "fetching", "its detector or encoder is being fetched"
         PREPARING = "preparing", "is being filled"
         READY = "ready", "new items get its regions by themselves"
         FAILED = "failed", "its detector or encoder cannot be used"

@@ -6,25 +6,27 @@ from dataclasses import asdict
 from typing import Any
 
 from django.db.models import Count, Q
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from datasets.access import dataset_for, object_for
 from datasets.api.paging import PAGE_PARAMETERS, Pages
+from datasets.api.rendering import items_json
 from datasets.api.serializers import JobStartedSerializer, page_of
 from datasets.errors import Refused
 from datasets.models import Dataset, RegionLayer, Role
 
-from .. import cost, detectors, layers
-from ..detectors import DetectorFault
+from .. import cost, detectors, layers, offers
+from ..detectors import DetectorFault, DetectorUnavailable, UnknownDetector
 from ..models import PendingEmbedding
 from .serializers import (
     CostSerializer,
     DetectorSerializer,
+    FailureSerializer,
     LayerChangeSerializer,
-    LayerFailureSerializer,
     NewLayerSerializer,
     RegionLayerSerializer,
 )
@@ -82,23 +84,33 @@ class RegionLayerView(APIView):
 class RegionLayerFailuresView(APIView):
     """The items that got no regions of a layer, and why."""
 
-    @extend_schema(parameters=PAGE_PARAMETERS, responses=page_of(LayerFailureSerializer))
+    @extend_schema(parameters=PAGE_PARAMETERS, responses=page_of(FailureSerializer))
     def get(self, request: Request, pk: int) -> Response:
         layer = object_for(request.user, RegionLayer.objects.all(), pk)
         failed = PendingEmbedding.objects.filter(layer=layer).exclude(reason="").select_related("item")
         pages = Pages()
         page = pages.paginate_queryset(failed, request, self) or []
         return pages.get_paginated_response(
-            [{"item": row.item_id, "key": row.item.key, "reason": row.reason} for row in page]
+            [
+                {"item": item, "reason": row.reason}
+                for item, row in zip(items_json(row.item for row in page), page, strict=True)
+            ]
         )
 
 
 class DetectorsView(APIView):
-    """The detectors whose boxes can become regions and predictions."""
+    """The detectors whose boxes can become regions and predictions. With ``name`` that one alone, which need not be among
+    those listed."""
 
-    @extend_schema(operation_id="detectors_list", responses=page_of(DetectorSerializer))
+    @extend_schema(
+        operation_id="detectors_list",
+        parameters=[OpenApiParameter("name", OpenApiTypes.STR)],
+        responses=page_of(DetectorSerializer),
+    )
     def get(self, request: Request) -> Response:
-        return Response({"results": [_detector_json(spec) for spec in detectors.all_specs()], "next": None})
+        name = request.query_params.get("name")
+        specs = [detectors.spec(name)] if name else detectors.all_specs()
+        return Response({"results": [_detector_json(spec) for spec in specs], "next": None})
 
 
 def _layers_json(dataset: Dataset) -> list[dict[str, Any]]:
@@ -115,6 +127,7 @@ def _layers_json(dataset: Dataset) -> list[dict[str, Any]]:
             "id": layer.pk,
             "kind": layer.kind,
             "detector": layer.detector,
+            "title": _title(layer),
             "encoder": layer.encoder,
             "params": layer.params,
             "state": layer.state,
@@ -129,7 +142,7 @@ def _layers_json(dataset: Dataset) -> list[dict[str, Any]]:
 
 
 def _detector_json(spec: detectors.DetectorSpec) -> dict[str, Any]:
-    reason = detectors.why_unavailable(spec.name)
+    offer = offers.of_detector(spec)
     return {
         "name": spec.name,
         "title": spec.title,
@@ -139,6 +152,19 @@ def _detector_json(spec: detectors.DetectorSpec) -> dict[str, Any]:
         "license": spec.license,
         "source": spec.source,
         "is_default": spec.name == detectors.default(),
-        "available": not reason,
-        "reason": reason,
+        "available": not offer.reason,
+        "reason": offer.reason,
+        "is_here": offer.is_here,
+        "megabytes": offer.megabytes,
+        "per_second": offer.per_second,
+        "is_recommended": offer.is_recommended,
     }
+
+
+def _title(layer: RegionLayer) -> str:
+    if not layer.detector:
+        return ""
+    try:
+        return detectors.spec(layer.detector).title
+    except (DetectorUnavailable, UnknownDetector):
+        return layer.detector  # its file or package is gone; what it has found is still here

@@ -269,6 +269,7 @@ class RegionLayerSerializer(serializers.Serializer[Any]):
     id = serializers.IntegerField()
     kind = serializers.ChoiceField(choices=RegionLayer.Kind.choices)
     detector = serializers.CharField(allow_blank=True)
+    title = serializers.CharField(allow_blank=True, help_text="Of its detector.")
     encoder = serializers.CharField()
     params = serializers.DictField(child=serializers.JSONField())
     state = serializers.ChoiceField(choices=RegionLayer.State.choices)
@@ -280,22 +281,21 @@ class RegionLayerSerializer(serializers.Serializer[Any]):
 
 
 class CostSerializer(serializers.Serializer[Any]):
+    """null is what cannot be known before the detector or the encoder has been fetched."""
+
     items = serializers.IntegerField()
-    regions = serializers.IntegerField()
+    regions = serializers.IntegerField(allow_null=True)
     is_exact = serializers.BooleanField(help_text="Whether `regions` is; what a detector will find is extrapolated.")
-    predictions = serializers.IntegerField()
-    vectors = serializers.IntegerField()
-    size_bytes = serializers.IntegerField(help_text="On disk, indexes included; an estimate.")
+    predictions = serializers.IntegerField(allow_null=True)
+    vectors = serializers.IntegerField(allow_null=True)
+    size_bytes = serializers.IntegerField(allow_null=True, help_text="On disk, indexes included; an estimate.")
     seconds = serializers.FloatField(
         allow_null=True, help_text="An estimate from the sampled items, if this machine has nothing else to do."
     )
     sampled = serializers.IntegerField(help_text="Items that were tried.")
-
-
-class LayerFailureSerializer(serializers.Serializer[Any]):
-    item = serializers.IntegerField()
-    key = serializers.CharField()
-    reason = serializers.CharField()
+    megabytes = serializers.IntegerField(
+        allow_null=True, help_text="To be fetched first; 0 when all is here, null where nobody has said."
+    )
 
 
 class DetectorSerializer(serializers.Serializer[Any]):
@@ -310,4 +310,8 @@ class DetectorSerializer(serializers.Serializer[Any]):
     source = serializers.CharField()
     is_default = serializers.BooleanField()
     available = serializers.BooleanField()
-    reason = serializers.CharField(allow_blank=True)
+    reason = serializers.CharField(allow_blank=True, help_text="Why it cannot be used.")
+    is_here = serializers.BooleanField(help_text="It can be used without fetching anything.")
+    megabytes = serializers.IntegerField(allow_null=True, help_text="To be fetched; null where nobody has said.")
+    per_second = serializers.FloatField(allow_null=True, help_text="Items on this machine, about.")
+    is_recommended = serializers.BooleanField()

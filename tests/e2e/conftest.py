@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -90,8 +91,8 @@ class Visit:
 VisitFactory = Callable[..., Visit]
 
 
-@pytest.fixture
-def visit(browser: Browser, server: WebServer, worker: Worker) -> Iterator[VisitFactory]:
+@contextmanager
+def visits_to(url: str, browser: Browser) -> Iterator[VisitFactory]:
     contexts: list[BrowserContext] = []
     visits: list[Visit] = []
 
@@ -102,7 +103,7 @@ def visit(browser: Browser, server: WebServer, worker: Worker) -> Iterator[Visit
         context.set_default_timeout(20_000)
         context.add_init_script(f"localStorage.setItem('theme', '{theme}')")
         contexts.append(context)
-        visits.append(Visit(context, server.url))
+        visits.append(Visit(context, url))
         return visits[-1]
 
     yield start
@@ -111,6 +112,12 @@ def visit(browser: Browser, server: WebServer, worker: Worker) -> Iterator[Visit
     for one in visits:
         assert one.errors == []
         assert one.outside == [], "The page asks other servers for something."
+
+
+@pytest.fixture
+def visit(browser: Browser, server: WebServer, worker: Worker) -> Iterator[VisitFactory]:
+    with visits_to(server.url, browser) as start:
+        yield start
 
 
 @pytest.fixture

@@ -66,6 +66,13 @@ def screens(window: Visit, images: Dataset, texts: Dataset) -> Iterator[str]:
     yield "spaces"
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
+    page.get_by_role("button", name=f"Dataset {images.name}").click()
+    page.get_by_role("menuitem", name="Regions …").click()
+    expect(page.get_by_text("Pictures are seen as wholes only")).to_be_visible()
+    page.wait_for_timeout(300)
+    yield "regions"
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
     page.goto(f"{window.url}/datasets/{images.pk}?split=nowhere")
     expect(page.get_by_text("No item passes the filters")).to_be_visible()
     yield "empty"

@@ -238,20 +238,19 @@ def test_what_is_fetched_adds_up_and_a_cancel_stops_it(
         report(100, 100)
         return encoders.spec("starter")
 
-    monkeypatch.setattr(encoders, "prepare", prepare)
     monkeypatch.setattr(fetching, "_REPORT_EVERY_S", 0.0)
     job = jobs.create(dataset, Job.Kind.COMPARISON, by=alice, phases=["prepare"], params={})
     Job.objects.filter(pk=job.pk).update(state="running")
     at_it = Fetching(job)
-    at_it.fetch("whole")
+    at_it.fetch("whole", prepare, unavailable=EncoderUnavailable)
     with pytest.raises(EncoderUnavailable):
-        at_it.fetch("cut off")
+        at_it.fetch("cut off", prepare, unavailable=EncoderUnavailable)
     assert job.phases.values_list("done", "total").get() == (160, 200)
     at_it.complete()
     assert job.phases.values_list("done", "total").get() == (160, 160)
     jobs.cancel(job)
     with pytest.raises(jobs.Canceled):
-        at_it.fetch("whole")
+        at_it.fetch("whole", prepare, unavailable=EncoderUnavailable)
 
 
 def test_what_cannot_be_compared_is_refused(photos: Dataset, multi: Dataset) -> None:

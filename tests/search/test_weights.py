@@ -3,13 +3,8 @@ goes wrong."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
-from typing import Any
 
 import pytest
 from django.conf import LazySettings
@@ -18,89 +13,21 @@ from huggingface_hub import constants
 from search import encoders, weights
 from search.encoders import EncoderUnavailable
 from search.weights import WeightsUnavailable
-from tests.search import tiny_encoders
-
-SHA = "0123456789012345678901234567890123456789"
-
-
-class Hub:
-    """Folders as repositories. ``served`` lists the files whose content was asked for."""
-
-    def __init__(self) -> None:
-        self.repositories: dict[str, Path] = {}
-        self.gated: set[str] = set()
-        self.served: list[str] = []
-        self.breaks_at = ""  # a file whose connection is cut in the middle
-
-    def answer(self, request: BaseHTTPRequestHandler, *, with_body: bool) -> None:
-        path = request.path.partition("?")[0].strip("/")
-        if path.startswith("api/models/"):
-            name = "/".join(path.split("/")[2:4])
-            if name in self.gated or name not in self.repositories:
-                return self._refuse(request, name)
-            return self._send(
-                request, json.dumps(self._info(name)).encode(), {"Content-Type": "application/json"}, True
-            )
-        name, _, rest = path.partition("/resolve/")
-        if name in self.gated or name not in self.repositories:
-            return self._refuse(request, name)
-        content = (self.repositories[name] / rest.partition("/")[2]).read_bytes()
-        if with_body:
-            self.served.append(rest.partition("/")[2])
-        if with_body and self.breaks_at == rest.partition("/")[2]:
-            content = content[: len(content) // 2]
-        etag = hashlib.sha256(content).hexdigest()
-        headers = {"ETag": f'"{etag}"', "X-Repo-Commit": SHA, "Content-Type": "application/octet-stream"}
-        return self._send(request, content, headers, with_body)
-
-    def _info(self, name: str) -> dict[str, Any]:
-        folder = self.repositories[name]
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
-        siblings = [{"rfilename": str(path.relative_to(folder)), "size": path.stat().st_size} for path in files]
-        return {"id": name, "modelId": name, "sha": SHA, "siblings": siblings, "tags": [], "private": False}
-
-    def _refuse(self, request: BaseHTTPRequestHandler, name: str) -> None:
-        code, error = (403, "GatedRepo") if name in self.gated else (404, "RepoNotFound")
-        request.send_response(code)
-        request.send_header("X-Error-Code", error)
-        request.send_header("Content-Length", "0")
-        request.end_headers()
-
-    def _send(self, request: BaseHTTPRequestHandler, body: bytes, headers: dict[str, str], with_body: bool) -> None:
-        request.send_response(200)
-        for key, value in {**headers, "Content-Length": str(len(body))}.items():
-            request.send_header(key, value)
-        request.end_headers()
-        if with_body:
-            request.wfile.write(body)
+from tests.search import tiny_encoders, tiny_hub
+from tests.search.tiny_hub import Hub
 
 
 @pytest.fixture
 def hub(tmp_path: Path, settings: LazySettings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     made = Hub()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            made.answer(self, with_body=True)
-
-        def do_HEAD(self) -> None:
-            made.answer(self, with_body=False)
-
-        def log_message(self, format: str, *arguments: Any) -> None:
-            """Nothing on the terminal."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_address[1]}"
-    monkeypatch.setattr(constants, "ENDPOINT", url)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(weights, "_asked", None)
-    settings.ENCODERS_DIR = tmp_path / "own"
-    settings.DATA_DIR = tmp_path / "data"
-    yield made
-    server.shutdown()
-    server.server_close()
+    with tiny_hub.serve(made) as url:
+        monkeypatch.setattr(constants, "ENDPOINT", url)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(weights, "_asked", None)
+        settings.ENCODERS_DIR = tmp_path / "own"
+        settings.DATA_DIR = tmp_path / "data"
+        yield made
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ test("one that is to be fetched says how much that is, and how fast it would be"
     megabytes: 1500,
     per_second: 12.4,
   };
-  expect(traits(away)).toBe("768 dimensions · MIT · 1,500 MB to fetch · about 12 a second here");
+  expect(traits(away)).toBe("768 dimensions · MIT · 1.5 GB to fetch · about 12 a second here");
   expect(traits({ ...away, dimensions: [], license: "", megabytes: null, per_second: null })).toBe(
     "to be fetched",
   );

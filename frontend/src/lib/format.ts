@@ -34,4 +34,8 @@ export function bytes(size: number): string {
   return `${(size / (1 << 30)).toFixed(1)} GB`;
 }
 
+/** “81 MB”, “1.5 GB”: what weights weigh, as their pages say it. */
+export const megabytes = (size: number): string =>
+  size < 1000 ? `${count(size)} MB` : `${(size / 1000).toFixed(1)} GB`;
+
 export const initials = (name: string): string => name.slice(0, 2).toUpperCase();

@@ -20,6 +20,8 @@ export type Action =
   | "tag"
   | "undo"
   | "large"
+  | "box"
+  | "remove"
   | "history"
   | "keys";
 
@@ -71,6 +73,14 @@ export const SHORTCUTS: Shortcut[] = [
   { action: "tag", keys: ["t"], shown: "T", does: "tag", group: "Label" },
   { action: "undo", keys: ["z", "Ctrl+z"], shown: "Z", does: "undo the last act", group: "Label" },
   { action: "large", keys: ["Enter"], shown: "Enter", does: "large view", group: "Look" },
+  { action: "box", keys: ["b"], shown: "B", does: "draw a box (in the large view)", group: "Look" },
+  {
+    action: "remove",
+    keys: ["Delete", "Backspace"],
+    shown: "Del",
+    does: "remove the selected box",
+    group: "Look",
+  },
   { action: "history", keys: ["h"], shown: "H", does: "history of the dataset", group: "Look" },
   { action: "keys", keys: ["?"], shown: "?", does: "this sheet", group: "Look" },
 ];

@@ -2,6 +2,7 @@
 import { actionOf, isTyping, type Action } from "../lib/keyboard";
 import type { Acts } from "./actions/acts";
 import { moved, type Layout } from "./grid/geometry";
+import { removeSelected } from "./regions/acts";
 import type { Workspace } from "./workspace.svelte";
 
 interface Reach {
@@ -103,6 +104,10 @@ function run(action: Action, isExtending: boolean, { workspace, acts, layout, fo
       return void acts.undo();
     case "large":
       return workspace.openLarge(workspace.large === null ? workspace.focused : null);
+    case "box":
+      return drawBox(workspace);
+    case "remove":
+      return void removeSelected(workspace);
     case "history":
     case "keys":
       workspace.panel = action;
@@ -120,9 +125,16 @@ function open(workspace: Workspace, panel: "palette" | "tags") {
   if (workspace.canLabel && workspace.target.count) workspace.panel = panel;
 }
 
-/** One step: out of the large view, out of the selection, out of the query. */
+function drawBox(workspace: Workspace) {
+  if (workspace.large !== null && workspace.canLabel && !workspace.isText)
+    workspace.regions.isDrawing = !workspace.regions.isDrawing;
+}
+
+/** One step: out of drawing, of the selected box, of the large view, of the selection, of the query. */
 function back(workspace: Workspace) {
-  if (workspace.large !== null) workspace.openLarge(null);
+  if (workspace.regions.isDrawing) workspace.regions.isDrawing = false;
+  else if (workspace.regions.selected !== null) workspace.regions.selected = null;
+  else if (workspace.large !== null) workspace.openLarge(null);
   else if (workspace.selection.count) workspace.clearSelection();
   else if (!workspace.isAll) workspace.clear();
 }

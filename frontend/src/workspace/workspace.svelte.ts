@@ -6,11 +6,22 @@ import { fetchIds, fetchRanking, type Order } from "../lib/api/binary";
 import { classes, dataset, isRunning, jobs, POLL_IDLE_MS, queryClient } from "../lib/api/queries";
 import { router } from "../lib/router.svelte";
 import { ItemWindow } from "./grid/items.svelte";
+import { RegionsShown } from "./regions/shown.svelte";
 import { countAbove, Selection } from "./selection.svelte";
 import { EMPTY, filterQuery, isFiltered, isSearch, queryBody, readView, writeView, type View } from "./view";
 
 export type Panel =
-  "palette" | "tags" | "keys" | "history" | "classes" | "members" | "spaces" | "import" | "jobs" | null;
+  | "palette"
+  | "tags"
+  | "keys"
+  | "history"
+  | "classes"
+  | "members"
+  | "spaces"
+  | "regions"
+  | "import"
+  | "jobs"
+  | null;
 
 /** What becomes of labels that people gave, in a bulk act. */
 export type Answer = "keep" | "replace";
@@ -40,6 +51,7 @@ class Opened {
 export class Workspace extends Opened {
   readonly selection = new Selection();
   readonly items = new ItemWindow(this.id);
+  readonly regions = new RegionsShown();
 
   tab = $state<"found" | "selected">("found");
   /** Position in the shown order that the keys act on. */

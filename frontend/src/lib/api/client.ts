@@ -15,6 +15,12 @@ export type Statistics = Schemas["Statistics"];
 export type Space = Schemas["SpaceDetail"];
 export type Encoder = Schemas["Encoder"];
 export type Comparison = Schemas["Comparison"];
+export type Detector = Schemas["Detector"];
+export type Layer = Schemas["RegionLayer"];
+export type LayerCost = Schemas["Cost"];
+export type NewLayer = Schemas["NewLayerRequest"];
+export type Region = Schemas["Region"];
+export type Prediction = Schemas["Prediction"];
 export type User = Schemas["User"];
 export type HistoryEntry = Schemas["HistoryEntry"];
 

@@ -1,6 +1,21 @@
 // Server state: one client, and the queries that more than one screen reads.
 import { QueryClient } from "@tanstack/svelte-query";
-import { api, body, Problem, type Comparison, type Dataset, type Job, type Space, type User } from "./client";
+import {
+  api,
+  body,
+  Problem,
+  request,
+  type Comparison,
+  type Dataset,
+  type Job,
+  type Layer,
+  type LayerCost,
+  type NewLayer,
+  type Prediction,
+  type Region,
+  type Space,
+  type User,
+} from "./client";
 
 const isTemporary = (error: Error) =>
   !(error instanceof Problem) || error.status === 0 || error.status >= 500;
@@ -84,6 +99,20 @@ export const encoder = (name: string) => ({
   queryFn: async () => (await body(api.GET("/api/v1/encoders/", { params: { query: { name } } }))).results[0],
 });
 
+export const detectors = () => ({
+  queryKey: ["detectors"],
+  staleTime: 60_000,
+  queryFn: async () => (await body(api.GET("/api/v1/detectors/"))).results,
+});
+
+/** One detector by its name, which need not be among those listed. */
+export const detector = (name: string) => ({
+  queryKey: ["detectors", name],
+  staleTime: 60_000,
+  queryFn: async () =>
+    (await body(api.GET("/api/v1/detectors/", { params: { query: { name } } }))).results[0],
+});
+
 /** Counting takes a part of a second where there are very many. */
 const MANY = 200_000;
 
@@ -112,4 +141,53 @@ export const comparisons = (id: number) => ({
         }),
       )
     ).results,
+});
+
+const isAtWork = ({ state, pending }: Layer) =>
+  pending > 0 || state === "fetching" || state === "preparing" || state === "dropping";
+
+/** What kinds of regions the images of a dataset have. */
+export const layers = (id: number) => ({
+  queryKey: ["dataset", id, "layers"],
+  refetchInterval: (query: { state: { data?: Layer[] } }) =>
+    query.state.data?.some(isAtWork) ? POLL_RUNNING_MS : POLL_IDLE_MS,
+  queryFn: async (): Promise<Layer[]> =>
+    (await body(api.GET("/api/v1/datasets/{id}/region-layers/", { params: { path: { id } } }))).results,
+});
+
+/** What regions would cost. The server tries some images for it, which takes seconds. */
+export const layerCost = (id: number, asked: NewLayer) => ({
+  queryKey: ["dataset", id, "layer cost", asked],
+  staleTime: 60_000,
+  queryFn: ({ signal }: { signal: AbortSignal }): Promise<LayerCost> =>
+    body(
+      api.POST("/api/v1/datasets/{id}/region-layers/estimate/", {
+        params: { path: { id } },
+        body: asked,
+        signal,
+      }),
+    ),
+});
+
+const PAGE = 1000;
+
+/** All pages of a list. */
+async function all<T>(address: string): Promise<T[]> {
+  const found: T[] = [];
+  for (let next: string | null = address; next;) {
+    const page = (await (await request(next)).json()) as { results: T[]; next: string | null };
+    found.push(...page.results);
+    next = page.next;
+  }
+  return found;
+}
+
+export const itemRegions = (id: number) => ({
+  queryKey: ["item", id, "regions"],
+  queryFn: () => all<Region>(`/api/v1/items/${id}/regions/?limit=${PAGE}`),
+});
+
+export const itemPredictions = (id: number) => ({
+  queryKey: ["item", id, "predictions"],
+  queryFn: () => all<Prediction>(`/api/v1/items/${id}/predictions/?limit=${PAGE}`),
 });

@@ -526,7 +526,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** @description The detectors whose boxes can become regions and predictions. */
+        /**
+         * @description The detectors whose boxes can become regions and predictions. With ``name`` that one alone, which need not be among
+         *     those listed.
+         */
         get: operations["detectors_list"];
         put?: never;
         post?: never;
@@ -1009,15 +1012,16 @@ export interface components {
              */
             next: string | null;
         };
+        /** @description null is what cannot be known before the detector or the encoder has been fetched. */
         Cost: {
             items: number;
-            regions: number;
+            regions: number | null;
             /** @description Whether `regions` is; what a detector will find is extrapolated. */
             is_exact: boolean;
-            predictions: number;
-            vectors: number;
+            predictions: number | null;
+            vectors: number | null;
             /** @description On disk, indexes included; an estimate. */
-            size_bytes: number;
+            size_bytes: number | null;
             /**
              * Format: double
              * @description An estimate from the sampled items, if this machine has nothing else to do.
@@ -1025,6 +1029,8 @@ export interface components {
             seconds: number | null;
             /** @description Items that were tried. */
             sampled: number;
+            /** @description To be fetched first; 0 when all is here, null where nobody has said. */
+            megabytes: number | null;
         };
         CredentialsRequest: {
             username: string;
@@ -1066,7 +1072,18 @@ export interface components {
             source: string;
             is_default: boolean;
             available: boolean;
+            /** @description Why it cannot be used. */
             reason: string;
+            /** @description It can be used without fetching anything. */
+            is_here: boolean;
+            /** @description To be fetched; null where nobody has said. */
+            megabytes: number | null;
+            /**
+             * Format: double
+             * @description Items on this machine, about.
+             */
+            per_second: number | null;
+            is_recommended: boolean;
         };
         DetectorPage: {
             results: components["schemas"]["Detector"][];
@@ -1315,19 +1332,6 @@ export interface components {
             color?: string;
             shortcut?: string;
             prompts?: string[];
-        };
-        LayerFailure: {
-            item: number;
-            key: string;
-            reason: string;
-        };
-        LayerFailurePage: {
-            results: components["schemas"]["LayerFailure"][];
-            /**
-             * Format: uri
-             * @description The next page, when there is one.
-             */
-            next: string | null;
         };
         MeasureHistogram: {
             /** Format: double */
@@ -1643,6 +1647,8 @@ export interface components {
             id: number;
             kind: components["schemas"]["RegionKindEnum"];
             detector: string;
+            /** @description Of its detector. */
+            title: string;
             encoder: string;
             params: {
                 [key: string]: unknown;
@@ -1667,13 +1673,14 @@ export interface components {
             next: string | null;
         };
         /**
-         * @description * `preparing` - is being filled
+         * @description * `fetching` - its detector or encoder is being fetched
+         *     * `preparing` - is being filled
          *     * `ready` - new items get its regions by themselves
          *     * `failed` - its detector or encoder cannot be used
          *     * `dropping` - is being removed
          * @enum {string}
          */
-        RegionLayerStateEnum: "preparing" | "ready" | "failed" | "dropping";
+        RegionLayerStateEnum: "fetching" | "preparing" | "ready" | "failed" | "dropping";
         RegionOfLabel: {
             id: number;
             box: number[];
@@ -3079,7 +3086,9 @@ export interface operations {
     };
     detectors_list: {
         parameters: {
-            query?: never;
+            query?: {
+                name?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -3534,7 +3543,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["LayerFailurePage"];
+                    "application/json": components["schemas"]["FailurePage"];
                 };
             };
         };

@@ -36,7 +36,13 @@ export function coverage(counts: Counts, unreadable: number): string {
     .join(" · ");
 }
 
-/** What its job does now: “Fetching 12.0 MB of 340.0 MB · 2 min left”, “312/s · 40 s left”. */
+const DOING: Record<string, string> = {
+  thumbnails: "Reading",
+  regions: "Making regions",
+  removal: "Removing",
+};
+
+/** What a job does now: “Fetching 12.0 MB of 340.0 MB · 2 min left”, “Embedding · 312/s · 40 s left”. */
 export function progress(job: Pick<Job, "state" | "phase" | "done" | "total" | "rate" | "eta_s">): string {
   if (job.state === "queued") return "Waiting for a worker";
   const left = job.eta_s === null ? "" : `${duration(job.eta_s)} left`;
@@ -45,5 +51,5 @@ export function progress(job: Pick<Job, "state" | "phase" | "done" | "total" | "
     return [come, job.rate && `${bytes(job.rate)}/s`, left].filter(Boolean).join(" · ");
   }
   const rate = job.rate && `${job.rate < 10 ? job.rate.toFixed(1) : count(Math.round(job.rate))}/s`;
-  return [job.phase === "thumbnails" ? "Reading" : "Embedding", rate, left].filter(Boolean).join(" · ");
+  return [DOING[job.phase] ?? "Embedding", rate, left].filter(Boolean).join(" · ");
 }

@@ -1,0 +1,32 @@
+// Which regions are outlined over pictures, which one is selected, and whether one is being drawn.
+
+/** What can be outlined: regions by who made them, and predictions that no region was made of. */
+export type Shown = "drawn" | "detected" | "tile" | "prediction";
+
+const KEPT = "regions-shown";
+const FIRST: Record<Shown, boolean> = { drawn: true, detected: true, tile: false, prediction: false };
+
+function kept(): Record<Shown, boolean> {
+  const said = localStorage.getItem(KEPT)?.split(",");
+  if (!said) return FIRST;
+  return Object.fromEntries(Object.keys(FIRST).map((kind) => [kind, said.includes(kind)])) as typeof FIRST;
+}
+
+export class RegionsShown {
+  kinds = $state(kept());
+  /** Of the item that is shown large. */
+  selected = $state<number | null>(null);
+  isDrawing = $state(false);
+
+  turn(kind: Shown, isOn: boolean) {
+    this.kinds[kind] = isOn;
+    const on = Object.entries(this.kinds).filter(([, isShown]) => isShown);
+    localStorage.setItem(KEPT, on.map(([name]) => name).join(","));
+  }
+
+  /** Nothing is selected, nothing drawn: another item is shown. */
+  leave() {
+    this.selected = null;
+    this.isDrawing = false;
+  }
+}
