@@ -12,6 +12,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import structlog
+from yaml import YAMLError
+
 from search import weights
 from search.weights import Checkpoint
 
@@ -22,6 +25,8 @@ from .images import ImageInput, ImageNetwork, Input, ProcessorInput, as_image_in
 if TYPE_CHECKING:
     import torch
     from tokenizers import Tokenizer
+
+log = structlog.get_logger(__name__)
 
 _CARD = "card.json"
 TOKENIZER = "tokenizer.json"
@@ -139,8 +144,9 @@ def license_of(files: Path) -> str:
 
     try:
         stated = ModelCard.load(readme).data.license
-    except Exception:
-        # Written by hand, by anybody: what cannot be read states nothing.
+    except (OSError, ValueError, YAMLError) as error:
+        # Written by hand, by anybody; what it states is shown, and nothing depends on it.
+        log.info("model_card_unreadable", path=str(readme), reason=str(error)[:200])
         return ""
     return stated if isinstance(stated, str) else ""
 

@@ -219,6 +219,17 @@ def test_a_default_prompt_stands_before_every_text(folder: Path) -> None:
     assert float(prompted[0] @ plain[1]) < 0.99999
 
 
+def test_code_that_a_model_brings_is_never_run(folder: Path) -> None:
+    tiny_encoders.sentences(folder / "model")
+    trace = folder / "was-run"
+    (folder / "model" / "evil.py").write_text(f"open({str(trace)!r}, 'w').close()\nclass Evil: pass\n")
+    modules = folder / "model" / "modules.json"
+    modules.write_text(modules.read_text().replace('"type": "', '"type": "evil.Evil", "was": "', 1))
+    with pytest.raises(EncoderUnavailable, match=r"sentence-transformers cannot read .*evil\.Evil"):
+        encoders.prepare("model")
+    assert not trace.exists()
+
+
 # Without a prefix ----------------------------------------------------------------------------------------------------
 
 
