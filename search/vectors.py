@@ -37,31 +37,8 @@ def _partition(space: EmbeddingSpace) -> sql.Identifier:
 
 def create_partition(space: EmbeddingSpace) -> None:
     """The table that holds the vectors of ``space``. To be called with the space's row just made."""
-    name = _partition(space)
     with connection.cursor() as cursor:
-        # Made on its own and attached after, so that the parent is locked for a moment only.
-        cursor.execute(
-            _compose(
-                "CREATE TABLE {name} (LIKE search_embedding INCLUDING DEFAULTS,"
-                " CONSTRAINT {check_space} CHECK (space_id = {space}),"
-                " CONSTRAINT {check_dimension} CHECK (vector_dims(vector) = {dimension}),"
-                " PRIMARY KEY (space_id, item_id))",
-                name=name,
-                check_space=sql.Identifier(f"search_embedding_{space.pk}_space"),
-                check_dimension=sql.Identifier(f"search_embedding_{space.pk}_dimension"),
-                space=sql.Literal(space.pk),
-                dimension=sql.Literal(space.dimension),
-            )
-        )
-        # Two bytes a value, and PLAIN keeps it out of TOAST: an exact scan reads the table in one go.
-        cursor.execute(_compose("ALTER TABLE {name} ALTER COLUMN vector SET STORAGE PLAIN", name=name))
-        cursor.execute(
-            _compose(
-                "ALTER TABLE search_embedding ATTACH PARTITION {name} FOR VALUES IN ({space})",
-                name=name,
-                space=sql.Literal(space.pk),
-            )
-        )
+        _create(cursor, "search_embedding", "space_id, item_id", space)
 
 
 def _region_partition(space: EmbeddingSpace) -> sql.Identifier:
@@ -70,34 +47,38 @@ def _region_partition(space: EmbeddingSpace) -> sql.Identifier:
 
 def create_region_partition(space: EmbeddingSpace) -> None:
     """The table that holds the vectors of regions in ``space``, unless it is there. In a transaction."""
-    name = _region_partition(space)
     with connection.cursor() as cursor:
         # Two layers that are started at once both want it.
         cursor.execute("SELECT id FROM search_embeddingspace WHERE id = %s FOR NO KEY UPDATE", [space.pk])
-        cursor.execute("SELECT to_regclass(%s)", [name.as_string(None)])
-        if cursor.fetchone()[0] is not None:
-            return
-        cursor.execute(
-            _compose(
-                "CREATE TABLE {name} (LIKE search_regionembedding INCLUDING DEFAULTS,"
-                " CONSTRAINT {check_space} CHECK (space_id = {space}),"
-                " CONSTRAINT {check_dimension} CHECK (vector_dims(vector) = {dimension}),"
-                " PRIMARY KEY (space_id, item_id, region_id))",
-                name=name,
-                check_space=sql.Identifier(f"search_regionembedding_{space.pk}_space"),
-                check_dimension=sql.Identifier(f"search_regionembedding_{space.pk}_dimension"),
-                space=sql.Literal(space.pk),
-                dimension=sql.Literal(space.dimension),
-            )
+        cursor.execute("SELECT to_regclass(%s)", [_region_partition(space).as_string(None)])
+        if cursor.fetchone()[0] is None:
+            _create(cursor, "search_regionembedding", "space_id, item_id, region_id", space)
+
+
+def _create(cursor: Any, parent: str, key: str, space: EmbeddingSpace) -> None:
+    name = f"{parent}_{space.pk}"
+    parts = {
+        "parent": sql.Identifier(parent),
+        "name": sql.Identifier(name),
+        "check_space": sql.Identifier(f"{name}_space"),
+        "check_dimension": sql.Identifier(f"{name}_dimension"),
+        "space": sql.Literal(space.pk),
+        "dimension": sql.Literal(space.dimension),
+        "key": sql.SQL(", ").join(sql.Identifier(column) for column in key.split(", ")),
+    }
+    # Made on its own and attached after, so that the parent is locked for a moment only.
+    cursor.execute(
+        _compose(
+            "CREATE TABLE {name} (LIKE {parent} INCLUDING DEFAULTS,"
+            " CONSTRAINT {check_space} CHECK (space_id = {space}),"
+            " CONSTRAINT {check_dimension} CHECK (vector_dims(vector) = {dimension}),"
+            " PRIMARY KEY ({key}))",
+            **parts,
         )
-        cursor.execute(_compose("ALTER TABLE {name} ALTER COLUMN vector SET STORAGE PLAIN", name=name))
-        cursor.execute(
-            _compose(
-                "ALTER TABLE search_regionembedding ATTACH PARTITION {name} FOR VALUES IN ({space})",
-                name=name,
-                space=sql.Literal(space.pk),
-            )
-        )
+    )
+    # Two bytes a value, and PLAIN keeps it out of TOAST: an exact scan reads the table in one go.
+    cursor.execute(_compose("ALTER TABLE {name} ALTER COLUMN vector SET STORAGE PLAIN", **parts))
+    cursor.execute(_compose("ALTER TABLE {parent} ATTACH PARTITION {name} FOR VALUES IN ({space})", **parts))
 
 
 def drop_partition(space: EmbeddingSpace) -> None:
