@@ -30,6 +30,8 @@ log = structlog.get_logger(__name__)
 
 _CARD = "card.json"
 TOKENIZER = "tokenizer.json"
+# Nothing is fetched, and no code that it brings is run. Left unsaid, transformers asks on the terminal whether it may.
+_AS_DATA: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 # Raised when what is written on a card changes its meaning.
 _VERSION = "2"
 
@@ -190,7 +192,7 @@ def config(files: Path) -> Any:
 
     if not (files / "config.json").is_file():
         raise EncoderUnavailable(f"{files} holds no config.json. Copy all files of the model there.")
-    return _read("configuration", files, lambda: AutoConfig.from_pretrained(files, local_files_only=True))
+    return _read("configuration", files, lambda: AutoConfig.from_pretrained(files, **_AS_DATA))
 
 
 def model_class(files: Path) -> Any:
@@ -229,8 +231,7 @@ def model(files: Path, *, may_lack: str = "") -> tuple[Any, list[str]]:
         files,
         lambda: load(
             files,
-            local_files_only=True,
-            trust_remote_code=False,
+            **_AS_DATA,
             # Both are asked about below, in one sentence instead of a table.
             output_loading_info=True,
             ignore_mismatched_sizes=True,
@@ -254,16 +255,14 @@ def processor(files: Path) -> Any:
     torchvision_operators.make_importable()
     from transformers import AutoImageProcessor
 
-    return _read(
-        "preprocessing", files, lambda: AutoImageProcessor.from_pretrained(files, local_files_only=True, backend="pil")
-    )
+    return _read("preprocessing", files, lambda: AutoImageProcessor.from_pretrained(files, **_AS_DATA, backend="pil"))
 
 
 def tokenizer(files: Path) -> Any:
     """Raises ``EncoderUnavailable``."""
     from transformers import AutoTokenizer
 
-    return _read("tokenizer", files, lambda: AutoTokenizer.from_pretrained(files, local_files_only=True))
+    return _read("tokenizer", files, lambda: AutoTokenizer.from_pretrained(files, **_AS_DATA))
 
 
 def _read(what: str, files: Path, read: Callable[[], Any]) -> Any:

@@ -228,6 +228,12 @@ def test_code_that_a_model_brings_is_never_run(folder: Path) -> None:
     with pytest.raises(EncoderUnavailable, match=r"sentence-transformers cannot read .*evil\.Evil"):
         encoders.prepare("model")
     assert not trace.exists()
+    tiny_encoders.vit(folder / "other")
+    (folder / "other" / "evil.py").write_text((folder / "model" / "evil.py").read_text())
+    tiny_encoders.write_config(folder / "other", model_type="evil", auto_map={"AutoConfig": "evil.Evil"})
+    with pytest.raises(EncoderUnavailable, match=r"configuration in .* cannot be read"):
+        encoders.prepare("images:other")
+    assert not trace.exists()
 
 
 # Without a prefix ----------------------------------------------------------------------------------------------------
