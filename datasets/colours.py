@@ -35,9 +35,8 @@ _LEVELS = 1 << _BITS
 
 def shares(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """``(h, w, 3)`` uint8 sRGB → ``(11,)`` shares that add up to 1, in the order of ``COLOUR_NAMES``."""
-    cells = (rgb >> (8 - _BITS)).astype(np.int32)
-    names = _table()[(cells[..., 0] * _LEVELS + cells[..., 1]) * _LEVELS + cells[..., 2]]
-    counts = np.bincount(names.ravel(), minlength=len(COLOUR_NAMES))
+    cells = (rgb >> (8 - _BITS)) @ np.array([_LEVELS**2, _LEVELS, 1], dtype=np.uint16)
+    counts = np.bincount(_table().take(cells.ravel()), minlength=len(COLOUR_NAMES))
     return (counts / max(counts.sum(), 1)).astype(np.float32)
 
 
