@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO
+from uuid import uuid4
 
 from django.conf import settings
 from django.core.files.base import File
@@ -59,7 +60,7 @@ def keep(stream: IO[bytes], *, max_bytes: int | None = None) -> Kept:
         except BaseException:
             path.unlink()
             raise
-    name = _name("files", digest.hexdigest())
+    name = _file_name(digest.hexdigest())
     if default_storage.exists(name):
         path.unlink()
     else:
@@ -93,35 +94,37 @@ def keep_thumbnail(sha256: str, jpeg: bytes) -> None:
     name = thumbnail_name(sha256)
     if default_storage.exists(name):
         return
-    folder = Path(settings.DATA_DIR) / "tmp"
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as temporary:
-        temporary.write(jpeg)
-    _move_in(Path(temporary.name), name)
+    part = Path(settings.DATA_DIR) / "tmp" / uuid4().hex
+    part.write_bytes(jpeg)
+    _move_in(part, name)
 
 
 def open_thumbnail(sha256: str) -> tuple[File[bytes], str]:
     """The small picture of this content, and its type. Raises ``OSError`` when there is none."""
-    try:
-        return open_stored(thumbnail_name(sha256)), "image/jpeg"
-    except FileNotFoundError:
-        return open_stored(_former_thumbnail_name(sha256)), "image/webp"
+    for name in (thumbnail_name(sha256), *_former_thumbnail_names(sha256)):
+        try:
+            return open_stored(name), "image/webp" if name.endswith(".webp") else "image/jpeg"
+        except FileNotFoundError:
+            continue
+    raise FileNotFoundError(thumbnail_name(sha256))
 
 
 def thumbnail_name(sha256: str) -> str:
-    return _name("thumbnails", sha256) + ".jpg"
+    # One level of folders: a second one means a new folder for almost every picture of the first 65,536.
+    return f"thumbnails/{sha256[:2]}/{sha256}.jpg"
 
 
-def _former_thumbnail_name(sha256: str) -> str:
-    # As they were made before November 2026.
-    return _name("thumbnails", sha256) + ".webp"
+def _former_thumbnail_names(sha256: str) -> tuple[str, str]:
+    # As they were made before December 2026.
+    path = f"thumbnails/{sha256[:2]}/{sha256[2:4]}/{sha256}"
+    return f"{path}.jpg", f"{path}.webp"
 
 
 def remove_unused(hashes: Iterable[str]) -> int:
     """Delete the originals and thumbnails with these content hashes that nothing refers to any more. How many."""
     removed = 0
     for sha256 in set(hashes):
-        file = _name("files", sha256)
+        file = _file_name(sha256)
         in_use = (
             Item.objects.filter(sha256=sha256).exists()
             or QueryImage.objects.filter(sha256=sha256).exists()
@@ -129,14 +132,14 @@ def remove_unused(hashes: Iterable[str]) -> int:
         )
         if not in_use:
             default_storage.delete(file)
-            default_storage.delete(thumbnail_name(sha256))
-            default_storage.delete(_former_thumbnail_name(sha256))
+            for name in (thumbnail_name(sha256), *_former_thumbnail_names(sha256)):
+                default_storage.delete(name)
             removed += 1
     return removed
 
 
-def _name(room: str, sha256: str) -> str:
-    return f"{room}/{sha256[:2]}/{sha256[2:4]}/{sha256}"
+def _file_name(sha256: str) -> str:
+    return f"files/{sha256[:2]}/{sha256[2:4]}/{sha256}"
 
 
 def _move_in(path: Path, name: str) -> None:
@@ -149,6 +152,9 @@ def _move_in(path: Path, name: str) -> None:
             default_storage.save(name, File(stream))
         path.unlink()
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
     path.chmod(0o644)
-    os.replace(path, target)
+    try:
+        os.replace(path, target)
+    except FileNotFoundError:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(path, target)
