@@ -374,22 +374,27 @@ def _check_spaces(claim: _Claim, found: Spaces) -> None:
 
 
 def _pictures_ahead(plan: Plan, batch_sizes: dict[str, int]) -> int:
-    """Two batches' worth of inputs, and no more pictures than the threads that open them where those are kept whole."""
+    """Four batches' worth of inputs, and no more pictures than the threads that open them where those are kept whole."""
     if plan.has_detector():
         return 2 * cores()
-    inputs = 2 * max(batch_sizes.values(), default=cores())
+    inputs = 4 * max(batch_sizes.values(), default=cores())
     return max(2 * cores(), -(-inputs // plan.most_inputs())) if plan.layers else inputs
 
 
 def _ahead(pool: ThreadPoolExecutor, function: Callable[[A], B], arguments: list[A], *, ahead: int) -> Iterator[B]:
-    """``map`` with at most ``ahead`` results waiting, so that memory does not grow with the claim."""
-    running: deque[Future[B]] = deque()
-    for argument in arguments:
-        running.append(pool.submit(function, argument))
-        if len(running) >= ahead:
-            yield running.popleft().result()
-    while running:
-        yield running.popleft().result()
+    """``map`` with at most ``ahead`` results waiting, so that memory does not grow with the claim.
+
+    Half of them are waited for together: a thread that is woken for every single one takes time from those that work.
+    """
+    left = deque(arguments)
+    running: list[Future[B]] = []
+    while left or running:
+        while left and len(running) < ahead:
+            running.append(pool.submit(function, left.popleft()))
+        done, running = running[: -(-ahead // 2)], running[-(-ahead // 2) :]
+        wait(done)
+        for one in done:
+            yield one.result()
 
 
 def _open(item: Item, wanted: list[Target], plan: Plan, loaded: dict[str, Encoder]) -> _Seen:
