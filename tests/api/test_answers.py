@@ -218,18 +218,19 @@ def test_the_list_of_datasets_takes_few_queries(
 
 
 def test_a_thumbnail_is_a_jpeg_and_an_older_one_is_still_there(client: Any, dataset: Dataset) -> None:
-    one, other, none = add_items(dataset, 3)
-    Item.objects.filter(pk=one.pk).update(sha256="a" * 64)
-    Item.objects.filter(pk=other.pk).update(sha256="b" * 64)
-    Item.objects.filter(pk=none.pk).update(sha256="c" * 64)
+    items = add_items(dataset, 4)
+    for item, letter in zip(items, "abcd", strict=True):
+        Item.objects.filter(pk=item.pk).update(sha256=letter * 64)
     media.keep_thumbnail("a" * 64, b"jpeg")
-    former = Path(media.default_storage.path(media.thumbnail_name("b" * 64))).with_suffix(".webp")
-    former.parent.mkdir(parents=True, exist_ok=True)
-    former.write_bytes(b"webp")
-    for item, content_type, content in ((one, "image/jpeg", b"jpeg"), (other, "image/webp", b"webp")):
+    for name, content in ((f"bb/bb/{'b' * 64}.jpg", b"former"), (f"cc/cc/{'c' * 64}.webp", b"webp")):
+        former = Path(media.default_storage.path(f"thumbnails/{name}"))
+        former.parent.mkdir(parents=True, exist_ok=True)
+        former.write_bytes(content)
+    said = [("image/jpeg", b"jpeg"), ("image/jpeg", b"former"), ("image/webp", b"webp")]
+    for item, (content_type, content) in zip(items, said, strict=False):
         response = client.get(f"/api/v1/items/{item.pk}/thumbnail/")
         assert (response["Content-Type"], response.getvalue()) == (content_type, content)
-    assert client.get(f"/api/v1/items/{none.pk}/thumbnail/").status_code == 404
+    assert client.get(f"/api/v1/items/{items[3].pk}/thumbnail/").status_code == 404
 
 
 def test_long_texts_can_be_cut_in_lists(client: Any, multi: Dataset) -> None:
