@@ -15,8 +15,9 @@ from django.db.models import Exists, F, FloatField, OuterRef, Q, QuerySet
 from django.db.models.functions import Cast
 from django.utils.dateparse import parse_date, parse_datetime
 
-from . import duplicates
+from . import counting, duplicates
 from .colours import COLOUR_NAMES
+from .counting import Bounds, Objects
 from .duplicates import Which
 from .errors import Refused
 from .models import Annotation, Dataset, Item, LabelClass, Source, Status
@@ -62,11 +63,13 @@ def parse(dataset: Dataset, raw: Mapping[str, Any] | None) -> Filter:
             continue
         if isinstance(key, str) and key.startswith("metadata.") and len(key) > len("metadata."):
             conditions.append(Condition(key, _metadata(key.removeprefix("metadata."), value)))
+        elif isinstance(key, str) and key.startswith("count.") and len(key) > len("count."):
+            conditions.append(Condition(key, _count(dataset, "count", {key.removeprefix("count."): value})))
         elif key in _CONDITIONS:
             conditions.append(Condition(key, _CONDITIONS[key](dataset, key, value)))
         else:
             known = ", ".join(sorted(_CONDITIONS))
-            raise InvalidFilter(f"There is no filter “{key}”. Use one of: {known}, or metadata.<key>.")
+            raise InvalidFilter(f"There is no filter “{key}”. Use one of: {known}, metadata.<key> or count.<class>.")
     return Filter(tuple(conditions))
 
 
@@ -178,6 +181,45 @@ def _one_color(dataset: Dataset, key: str, value: Any) -> Q:
     return _color(dataset, "color", {key.removeprefix("color."): value})
 
 
+def _count(dataset: Dataset, key: str, value: Any) -> Q:
+    if not isinstance(value, Mapping):
+        raise InvalidFilter('count takes an object of numbers, for example {"person": ">2"}.')
+    q = Q()
+    for label, number in value.items():
+        q &= counting.having(dataset, Objects(_plain(key, label), _bounds(f"count.{label}", number)))
+    return q
+
+
+_OBJECT_KEYS = {"class", "count", "position", "size", "score"}
+
+
+def _objects(dataset: Dataset, key: str, value: Any) -> Q:
+    wanted = value if isinstance(value, list) else [value]
+    q = Q()
+    for one in wanted:
+        if not isinstance(one, Mapping) or not isinstance(one.get("class"), str):
+            raise InvalidFilter('objects takes a list like [{"class": "person", "count": ">=1", "position": "left"}].')
+        if unknown := set(one) - _OBJECT_KEYS:
+            raise InvalidFilter(f"objects has no “{min(unknown)}”. Use {', '.join(sorted(_OBJECT_KEYS))}.")
+        if not isinstance(one.get("position", ""), str):
+            raise InvalidFilter("objects.position is a string, for example “bottom right”.")
+        score = _number("objects.score", one.get("score", counting.THRESHOLD))
+        if not 0 <= score <= 1:
+            raise InvalidFilter(f"objects.score is a number from 0 to 1, not {score:g}.")
+        objects = Objects(
+            _plain("objects.class", one["class"]),
+            _bounds("objects.count", one.get("count", ">=1")),
+            one.get("position", ""),
+            _bounds("objects.size", one["size"]) if "size" in one else None,
+            score,
+        )
+        try:
+            q &= counting.having(dataset, objects)
+        except ValueError as error:
+            raise InvalidFilter(f"objects.position: {error}") from None
+    return q
+
+
 def _created_after(dataset: Dataset, key: str, value: Any) -> Q:
     try:
         moment = parse_datetime(str(value)) or parse_date(str(value))
@@ -228,6 +270,8 @@ _CONDITIONS: dict[str, Callable[[Dataset, str, Any], Q]] = {
     "aspect": _aspect,
     "color": _color,
     **{f"color.{name}": _one_color for name in COLOUR_NAMES},
+    "count": _count,
+    "objects": _objects,
     "created_after": _created_after,
     "text_contains": _contains,
     "key_contains": _contains,
@@ -241,20 +285,27 @@ FILTER_KEYS = tuple(_CONDITIONS)
 _NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
 _COMPARISON = re.compile(rf"\s*(>=|<=|>|<|=)?\s*({_NUMBER})\s*")
 _INTERVAL = re.compile(rf"\s*({_NUMBER})\s*\.\.\s*({_NUMBER})\s*")
-_LOOKUPS = {">=": "gte", "<=": "lte", ">": "gt", "<": "lt", "=": "exact", None: "exact"}
+_LOOKUPS = {">=": "gte", "<=": "lte", ">": "gt", "<": "lt", "=": "exact"}
 
 
 def _range(key: str, value: Any, field: str) -> Q:
     q = Q()
-    for one in _list(value):
+    for sign, number in _bounds(key, value):
+        q &= Q(**{f"{field}__{_LOOKUPS[sign]}": number})
+    return q
+
+
+def _bounds(key: str, value: Any) -> Bounds:
+    found: Bounds = []
+    for one in _list(value) or [""]:
         text = str(one)
         if interval := _INTERVAL.fullmatch(text):
-            q &= Q(**{f"{field}__gte": float(interval[1]), f"{field}__lte": float(interval[4])})
+            found += [(">=", float(interval[1])), ("<=", float(interval[4]))]
         elif comparison := _COMPARISON.fullmatch(text):
-            q &= Q(**{f"{field}__{_LOOKUPS[comparison[1]]}": float(comparison[2])})
+            found.append((comparison[1] or "=", float(comparison[2])))
         else:
             raise InvalidFilter(f"{key} takes a number or range like >0.3, <=200 or 0.2..0.6, not “{text[:80]}”.")
-    return q
+    return found
 
 
 def _list(value: Any) -> list[Any]:

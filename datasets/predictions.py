@@ -24,9 +24,14 @@ class Predicted:
     region_id: int | None = None
 
 
-def model_named(dataset: Dataset, name: str) -> PredictionModel:
-    """The model of that name, noted in the dataset when it is new there."""
-    return PredictionModel.objects.get_or_create(dataset=dataset, name=name)[0]
+def model_named(dataset: Dataset, name: str, labels: Sequence[str] = ()) -> PredictionModel:
+    """The model of that name, noted in the dataset when it is new there. ``labels``: the classes that it can find."""
+    model, _ = PredictionModel.objects.get_or_create(dataset=dataset, name=name)
+    told = [label.replace("\x00", "")[:MOST_LABEL_CHARACTERS] for label in labels]
+    if told and told != model.labels:
+        model.labels = told
+        model.save(update_fields=["labels"])
+    return model
 
 
 @transaction.atomic

@@ -208,7 +208,8 @@ def store(plan: Plan, done: Iterable[Target]) -> dict[Target, list[int]]:
         made = stored.replace(layer, {target.item_id: plan.shapes[target] for target in targets})
         ids |= {target: made[target.item_id] for target in targets}
         if layer.kind == RegionLayer.Kind.DETECTED:
-            model = predictions.model_named(plan.dataset, layer.detector)
+            labels = layer.params["words"] or detector(layer).spec.classes or ()
+            model = predictions.model_named(plan.dataset, layer.detector, labels)
             predictions.replace(model, items, _said(plan, targets, made))
     return ids
 

@@ -35,7 +35,7 @@ FILTER_PARAMETERS = [
         many=key in ("label", "not_label", "status", "split", "tag", "source", "annotator"),
     )
     for key in FILTER_KEYS
-    if key != "color"
+    if key not in ("color", "count", "objects")
 ]
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 
@@ -13,6 +14,11 @@ class PredictionModel(models.Model):
 
     dataset = models.ForeignKey(Dataset, models.CASCADE, related_name="prediction_models")
     name = models.CharField(max_length=200)
+    labels = ArrayField(
+        models.CharField(max_length=200),
+        default=list,
+        help_text="Every class that it can find, so that none found is told from not looked for. Empty: not known.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -105,4 +105,6 @@ export const chipText = (key: string, value: string): string =>
     ? value === "true"
       ? "unlabeled"
       : "labeled"
-    : `${key.replace("metadata.", "")}:${value}`;
+    : key.startsWith("count.")
+      ? `${key.replace("count.", "")} ${value}`
+      : `${key.replace("metadata.", "")}:${value}`;

@@ -22,6 +22,19 @@ test("metadata and measures are filters", () => {
   });
 });
 
+test("numbers of objects are filters", () => {
+  expect(parse('street person>2 "traffic light"=0 Köpfe<=10 split:train')).toEqual({
+    words: "street",
+    filter: {
+      "count.person": [">2"],
+      "count.traffic light": ["=0"],
+      "count.Köpfe": ["<=10"],
+      split: ["train"],
+    },
+  });
+  expect(parse("a>b x=1.5 >2").words).toBe("a>b x=1.5 >2");
+});
+
 test("what looks like a filter and is none stays a word", () => {
   expect(parse("time 10:30 http://x.org")).toEqual({ words: "time 10:30 http://x.org", filter: {} });
 });

@@ -1,4 +1,5 @@
-// What is typed into the search bar: words, and `key:value` filters (`label:"stop sign"`, `split:train`, `unlabeled`).
+// What is typed into the search bar: words, `key:value` filters (`label:"stop sign"`, `split:train`, `unlabeled`), and
+// numbers of objects that a detector saw (`person>2`, `"traffic light"=0`).
 import type { FilterValues } from "../view";
 
 const KEYS = new Set([
@@ -6,7 +7,8 @@ const KEYS = new Set([
   "height", "aspect", "created_after", "text_contains", "key_contains", "min_confidence", "max_confidence",
 ]); // prettier-ignore
 
-const TOKEN = /(-?)([\w.]+):(?:"([^"]*)"|(\S+))|"([^"]*)"|\S+/g;
+const COUNT = /(?:"([^"]+)"|([\p{L}_-]+))(>=|<=|>|<|=)(\d+)(?!\S)/u.source;
+const TOKEN = new RegExp(`${COUNT}|(-?)([\\w.]+):(?:"([^"]*)"|(\\S+))|"([^"]*)"|\\S+`, "gu");
 
 export interface Typed {
   words: string;
@@ -17,9 +19,11 @@ export function parse(typed: string): Typed {
   const words: string[] = [];
   const filter: FilterValues = {};
   const add = (key: string, value: string) => (filter[key] ??= []).push(value);
-  for (const [token, minus, key, quoted, plain, phrase] of typed.matchAll(TOKEN)) {
+  for (const match of typed.matchAll(TOKEN)) {
+    const [token, quotedClass, plainClass, sign, number, minus, key, quoted, plain, phrase] = match;
     const value = quoted ?? plain ?? "";
-    if (token === "unlabeled" || token === "label:unlabeled") add("unlabeled", "true");
+    if (number) add(`count.${quotedClass ?? plainClass}`, sign + number);
+    else if (token === "unlabeled" || token === "label:unlabeled") add("unlabeled", "true");
     else if (key === "label" && minus) add("not_label", value);
     else if (
       key &&
