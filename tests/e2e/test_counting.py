@@ -52,5 +52,6 @@ def test_more_than_two_people_are_asked_for_in_the_search_bar(
     expect(shown).to_have_count(12)
     search.fill("person>2 unicorn=1")
     search.press("Enter")
-    expect(page.get_by_text("looks for “unicorn”. It can count person, traffic light")).to_be_visible()
+    main = page.get_by_role("main")
+    expect(main.get_by_text("looks for “unicorn”. It can count person, traffic light")).to_be_visible()
     window.screenshot("not-counted-1440-light")
