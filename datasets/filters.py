@@ -7,7 +7,7 @@ came over the wire into conditions and refuses what it does not know; ``Filter.a
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -184,17 +184,25 @@ def _one_color(dataset: Dataset, key: str, value: Any) -> Q:
 def _count(dataset: Dataset, key: str, value: Any) -> Q:
     if not isinstance(value, Mapping):
         raise InvalidFilter('count takes an object of numbers, for example {"person": ">2"}.')
+    _must_be_few(key, value)
     q = Q()
     for label, number in value.items():
         q &= counting.having(dataset, Objects(_plain(key, label), _bounds(f"count.{label}", number)))
     return q
 
 
+def _must_be_few(key: str, wanted: Collection[Any]) -> None:
+    if len(wanted) > _MOST_COUNTED:
+        raise InvalidFilter(f"{key} takes {_MOST_COUNTED} kinds of objects at most, not {len(wanted):,}.")
+
+
 _OBJECT_KEYS = {"class", "count", "position", "size", "score"}
+_MOST_COUNTED = 20  # kinds of objects in one condition: each is a query of its own
 
 
 def _objects(dataset: Dataset, key: str, value: Any) -> Q:
     wanted = value if isinstance(value, list) else [value]
+    _must_be_few(key, wanted)
     q = Q()
     for one in wanted:
         if not isinstance(one, Mapping) or not isinstance(one.get("class"), str):

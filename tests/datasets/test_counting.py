@@ -123,6 +123,9 @@ def test_anforeign_is_not_counted(dataset: Dataset, foreign: Dataset) -> None:
         ({"count": 3}, "count takes an object"),
         ({"count": {"person": "many"}}, "count.person takes a number"),
         ({"count": {"person": []}}, "count.person takes a number"),
+        ({"objects": [{"class": "person"}] * 21}, "objects takes 20 kinds of objects at most, not 21"),
+        ({"count": {f"class {at}": 1 for at in range(21)}}, "count takes 20 kinds of objects at most"),
+        ({"count": {"per\x00son": 1}}, "count takes plain text"),
         ({"objects": ["person"]}, "objects takes a list"),
         ({"objects": [{"class": "person", "colour": "red"}]}, "objects has no “colour”"),
         ({"objects": [{"class": "person", "position": "upstairs"}]}, "not “upstairs”"),
@@ -135,6 +138,14 @@ def test_what_cannot_be_counted_gets_a_sentence(dataset: Dataset, raw: dict[str,
     saw(dataset, people(1), [("dog", 0.9, LEFT)])
     with pytest.raises(Refused, match=said):
         matching(dataset, **raw)
+
+
+@pytest.mark.parametrize("strange", ["'); DROP TABLE datasets_item; --", "100 %s", "", "ü" * 5_000])
+def test_a_strange_name_is_a_class_that_nobody_knows(dataset: Dataset, strange: str) -> None:
+    (item,) = saw(dataset, people(1))
+    with pytest.raises(Refused, match="looks for"):
+        matching(dataset, objects={"class": strange})
+    assert matching(dataset, objects={"class": "person", "size": "<1e999"}) == [item]
 
 
 def test_in_an_address(client_of: Callable[[Any], APIClient], alice: Any, dataset: Dataset) -> None:
