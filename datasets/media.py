@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO
@@ -23,6 +23,7 @@ from .errors import Missing
 from .models import Item, QueryImage, StagedFile
 
 _CHUNK_BYTES = 1 << 20
+_HASHES_AT_ONCE = 1_000
 
 
 class FileGone(Missing):
@@ -51,10 +52,8 @@ def keep(stream: IO[bytes], *, max_bytes: int | None = None) -> Kept:
     with tempfile.NamedTemporaryFile(dir=folder, delete=False) as temporary:
         path = Path(temporary.name)
         try:
-            while chunk := stream.read(_CHUNK_BYTES):
+            for chunk in _chunks(stream, max_bytes):
                 size += len(chunk)
-                if max_bytes is not None and size > max_bytes:
-                    raise TooLarge(f"more than {max_bytes:,} bytes")
                 digest.update(chunk)
                 temporary.write(chunk)
         except BaseException:
@@ -66,6 +65,23 @@ def keep(stream: IO[bytes], *, max_bytes: int | None = None) -> Kept:
     else:
         _move_in(path, name)
     return Kept(name, digest.hexdigest(), size)
+
+
+def digest(stream: IO[bytes], *, max_bytes: int | None = None) -> str:
+    """The SHA-256 under which ``keep`` would store it. Raises ``TooLarge``."""
+    made = hashlib.sha256()
+    for chunk in _chunks(stream, max_bytes):
+        made.update(chunk)
+    return made.hexdigest()
+
+
+def _chunks(stream: IO[bytes], max_bytes: int | None) -> Iterator[bytes]:
+    size = 0
+    while chunk := stream.read(_CHUNK_BYTES):
+        size += len(chunk)
+        if max_bytes is not None and size > max_bytes:
+            raise TooLarge(f"more than {max_bytes:,} bytes")
+        yield chunk
 
 
 def open_original(item: Item) -> BinaryIO:
@@ -123,19 +139,25 @@ def _former_thumbnail_names(sha256: str) -> tuple[str, str]:
 def remove_unused(hashes: Iterable[str]) -> int:
     """Delete the originals and thumbnails with these content hashes that nothing refers to any more. How many."""
     removed = 0
-    for sha256 in set(hashes):
-        file = _file_name(sha256)
-        in_use = (
-            Item.objects.filter(sha256=sha256).exists()
-            or QueryImage.objects.filter(sha256=sha256).exists()
-            or StagedFile.objects.filter(sha256=sha256).exists()
-        )
-        if not in_use:
-            default_storage.delete(file)
-            for name in (thumbnail_name(sha256), *_former_thumbnail_names(sha256)):
+    wanted = sorted(set(hashes))
+    for start in range(0, len(wanted), _HASHES_AT_ONCE):
+        some = wanted[start : start + _HASHES_AT_ONCE]
+        for sha256 in set(some) - _in_use(some):
+            for name in (_file_name(sha256), thumbnail_name(sha256), *_former_thumbnail_names(sha256)):
                 default_storage.delete(name)
             removed += 1
     return removed
+
+
+def _in_use(hashes: list[str]) -> set[str]:
+    opened = Item.objects.filter(sha256__in=hashes).order_by().values_list("sha256", flat=True).distinct()
+    used = {sha256 for sha256 in opened if sha256}
+    # Not opened yet, or unreadable: their hash is not known, but under it lies the file.
+    unopened = Item.objects.filter(sha256=None, file__in=[_file_name(sha256) for sha256 in hashes])
+    used |= {Path(file).name for file in unopened.values_list("file", flat=True)}
+    for model in (QueryImage, StagedFile):
+        used |= set(model.objects.filter(sha256__in=hashes).values_list("sha256", flat=True))
+    return used
 
 
 def _file_name(sha256: str) -> str:

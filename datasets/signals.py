@@ -6,6 +6,9 @@ from django.dispatch import Signal
 dataset_created = Signal()
 # Items are in, by their ids, and want their content read and their vectors made. Arguments: dataset, job, item_ids.
 items_added = Signal()
+# The content of items is about to be replaced, in the transaction that does it and before their rows are touched: what was
+# made of the old content goes, and is wanted of the new. Arguments: dataset, job, item_ids.
+content_changing = Signal()
 # A job goes on after an interruption: whatever of its dataset is still without vectors is wanted. Arguments: dataset, job.
 job_resumed = Signal()
 # A job was canceled: what it had handed out and nobody has begun is to be dropped. Arguments: job.

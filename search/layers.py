@@ -436,6 +436,13 @@ def space_gone(space: EmbeddingSpace) -> None:
         )
 
 
+def begin_anew(dataset: Dataset, item_ids: Sequence[int]) -> None:
+    """The content of these items changes: what was found in the old one goes, but for what people drew or labelled."""
+    vectors.forget_regions(dataset, item_ids)
+    for layer in RegionLayer.objects.filter(dataset=dataset).exclude(kind=Kind.DRAWN):
+        stored.clear(layer, item_ids)
+
+
 def forget_items(dataset: Dataset, item_ids: Sequence[int]) -> None:
     """Delete the vectors of the regions of items that go."""
     vectors.forget_regions(dataset, item_ids)

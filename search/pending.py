@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -67,7 +68,7 @@ def alone(dataset_id: int, *, is_patient: bool = False) -> Iterator[None]:
             cursor.execute("SELECT pg_advisory_unlock(%s, %s)", numbers)
 
 
-_ENQUEUE = """
+_SPACES = """
 WITH spaces AS (
     SELECT id, encoder FROM search_embeddingspace
      WHERE dataset_id = %(dataset)s AND state = 'ready' AND encoder NOT LIKE 'uploaded:%%' AND (%(encoder)s::text IS NULL OR encoder = %(encoder)s)
@@ -75,7 +76,10 @@ WITH spaces AS (
     SELECT 0, '' WHERE NOT EXISTS (
         SELECT FROM search_embeddingspace
          WHERE dataset_id = %(dataset)s AND state = 'ready' AND encoder NOT LIKE 'uploaded:%%')
-), wanted AS (
+)
+"""
+_ENQUEUE = f"""{_SPACES}
+, wanted AS (
     INSERT INTO search_pendingembedding (dataset_id, item_id, encoder, job_id, tries, reason)
     SELECT DISTINCT %(dataset)s::bigint, item.id, space.encoder, %(job)s::bigint, 0, ''
       FROM datasets_item AS item
@@ -112,6 +116,48 @@ def enqueue(dataset: Dataset, *, job: Job | None, item_ids: list[int] | None = N
                 jobs.advance(job.pk, "thumbnails", total=unopened)
             transaction.on_commit(lambda: send(dataset.pk))
     return wanted
+
+
+_RENEW = f"""{_SPACES}
+INSERT INTO search_pendingembedding (dataset_id, item_id, encoder, layer_id, job_id, tries, reason)
+SELECT DISTINCT item.dataset_id, item.id, wanted.encoder, wanted.layer_id, %(job)s::bigint, 0, ''
+  FROM datasets_item AS item
+ CROSS JOIN (
+    SELECT encoder, NULL::bigint AS layer_id FROM spaces
+     UNION ALL
+    SELECT encoder, id FROM datasets_regionlayer WHERE dataset_id = %(dataset)s AND state IN ('preparing', 'ready')) AS wanted
+ WHERE item.id = ANY(%(items)s) AND (wanted.encoder <> '' OR item.text IS NULL)
+ ORDER BY item.id
+    ON CONFLICT (item_id, encoder, layer_id) DO UPDATE SET tries = 0, reason = ''
+RETURNING layer_id IS NOT NULL, job_id = %(job)s
+"""
+
+
+def renew(dataset: Dataset, item_ids: list[int], *, job: Job) -> None:
+    """Ask, in ``job``, for everything about these items: their content is about to change in this transaction.
+
+    Waits for the workers that are at any of them, and holds what there is to claim of them until the transaction ends:
+    whoever comes after reads the new content. Their vectors and regions are for the caller to remove.
+    """
+    keep_spaces(dataset.pk)
+    waiting = PendingEmbedding.objects.filter(item__in=item_ids)
+    others = strike_off(waiting.order_by("id").select_for_update())
+    with connection.cursor() as cursor:
+        # Of rows that somebody else asks for at this very moment, the claim is waited for and the job is theirs.
+        cursor.execute(_RENEW, {"dataset": dataset.pk, "items": item_ids, "job": job.pk, "encoder": None})
+        mine = Counter(of_layer for of_layer, is_mine in cursor.fetchall() if is_mine)
+    jobs.advance(job.pk, WHOLE, total=mine[False])
+    jobs.advance(job.pk, "thumbnails", total=len(item_ids))
+    if mine[True]:
+        jobs.add_phase(job.pk, REGIONS)
+        jobs.advance(job.pk, REGIONS, total=mine[True])
+
+    def tell() -> None:
+        send(dataset.pk)
+        for job_id in others - {job.pk}:
+            jobs.settle(job_id)
+
+    transaction.on_commit(tell)
 
 
 @transaction.atomic

@@ -28,6 +28,13 @@ def ask_for_vectors(sender: Any, *, dataset: Dataset, job: Job, item_ids: list[i
     layers.enqueue(dataset, job=job, item_ids=item_ids)
 
 
+@receiver(signals.content_changing)
+def begin_anew(sender: Any, *, dataset: Dataset, job: Job, item_ids: list[int], **kwargs: Any) -> None:
+    pending.renew(dataset, item_ids, job=job)
+    spaces.forget_items(dataset, item_ids)
+    layers.begin_anew(dataset, item_ids)
+
+
 @receiver(signals.job_resumed)
 def ask_for_missing_vectors(sender: Any, *, dataset: Dataset, job: Job, **kwargs: Any) -> None:
     pending.enqueue(dataset, job=job)

@@ -10,6 +10,7 @@ from drf_spectacular.utils import extend_schema_field, inline_serializer
 from rest_framework import serializers
 
 from .. import jobs, operations, regions
+from ..importing import Existing
 from ..models import Job, LabelClass, Membership, Modality, Operation, Prediction, Region, Role, Status
 
 User = get_user_model()
@@ -17,7 +18,7 @@ User = get_user_model()
 # Named sets of choices, for the schema's enums.
 ROLE_NAMES = [(role.label, role.label) for role in Role]
 # What a job tells of its result.
-_RESULTS = ("added", "already_in", "written", "unchanged", "refused", "missing")
+_RESULTS = ("added", "changed", "already_in", "written", "unchanged", "refused", "missing")
 ITEM_STATES = ["pending", "ready", "unreadable"]
 SPACE_STATES = ["preparing", "ready", "failed"]
 
@@ -309,17 +310,23 @@ class JobStartedSerializer(serializers.Serializer[Any]):
     job = serializers.IntegerField()
 
 
-class PathImportSerializer(serializers.Serializer[Any]):
-    path = serializers.CharField(max_length=4096)
+class _ImportSerializer(serializers.Serializer[Any]):
     split = serializers.CharField(max_length=64, required=False, allow_blank=True)
     format = serializers.CharField(max_length=32, required=False, allow_blank=True)
+    existing = serializers.ChoiceField(
+        Existing.choices,
+        default=Existing.KEEP,
+        help_text="What becomes of an item that is in and whose key comes with other content.",
+    )
 
 
-class UploadImportSerializer(serializers.Serializer[Any]):
+class PathImportSerializer(_ImportSerializer):
+    path = serializers.CharField(max_length=4096)
+
+
+class UploadImportSerializer(_ImportSerializer):
     file = serializers.ListField(child=serializers.FileField(allow_empty_file=True))
     path = serializers.ListField(child=serializers.CharField(max_length=4096), required=False)
-    split = serializers.CharField(max_length=64, required=False, allow_blank=True)
-    format = serializers.CharField(max_length=32, required=False, allow_blank=True)
     job = serializers.IntegerField(required=False, help_text="Add the files to this running upload.")
     more = serializers.BooleanField(default=False, help_text="More files follow: the job waits for them.")
 

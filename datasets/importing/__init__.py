@@ -42,6 +42,7 @@ __all__ = [
     "FORMATS",
     "IMAGE_FOLDER",
     "Entry",
+    "Existing",
     "Format",
     "ImportRefused",
     "Options",
@@ -54,4 +55,4 @@ __all__ = [
     "start_upload_import",
 ]
 
-from .job import append_upload, start_path_import, start_upload_import  # noqa: E402  (it uses the registry)
+from .job import Existing, append_upload, start_path_import, start_upload_import  # noqa: E402  (it uses the registry)

@@ -1,16 +1,13 @@
 """The import job: staged files or a server path → records → items, in batches, each in one transaction.
 
-Idempotent by (dataset, key): what is in already is passed over, so a job can be run again at any moment, after a
-killed worker, a cancel, or by importing the same files once more.
+Idempotent by (dataset, key) and content: what is in already is passed over, so a job can be run again at any moment, after
+a killed worker, a cancel, or by importing the same files once more. What ``existing`` says about items that are in with other
+content is in ``Existing``; a file that was changed where it lies is taken in anew in any case.
 """
 
 from __future__ import annotations
 
-import hashlib
-import itertools
-import json
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -19,13 +16,13 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
 from django.db import connection, transaction
-from django.db.models import F
+from django.db.models import F, TextChoices
 from django.utils import timezone
 
-from .. import classes, duplicates, jobs, media, signals
+from .. import classes, jobs, media, signals
 from ..errors import Conflict
 from ..models import Dataset, Item, Job, Modality, Operation, Source, StagedFile
-from . import FORMATS, IMAGE_FOLDER, format_for
+from . import FORMATS, IMAGE_FOLDER, contents, format_for
 from .base import Entry, Format, ImportRefused, Options, Record, Refusal
 from .images import Images, look_like_labels, wrapping_folder
 from .sources import check_zip, folder_entries, is_zip, zip_entries
@@ -34,7 +31,17 @@ _BATCH = 500
 # An upload that says more files follow, and then does not send any for this long, is complete as it is.
 _UPLOAD_PATIENCE = timedelta(minutes=10)
 
+# Of a job's result. Those “here” are of the origin that is being read, by earlier, killed runs of the job too.
+_COUNTS = ("added", "changed", "already_in", "indexed", "added_here", "changed_here")
+
 Upload = tuple[str, IO[bytes]]  # the file's relative path, its content
+
+
+class Existing(TextChoices):
+    """What an import does with an item that is in and whose record brings other content."""
+
+    KEEP = "keep", "leave it as it is, and say so"
+    UPDATE = "update", "take in the new content"
 
 
 class UploadOver(Conflict):
@@ -51,6 +58,7 @@ def start_upload_import(
     by: Any,
     split: str | None = None,
     format: str | None = None,
+    existing: str = Existing.KEEP,
     more: bool = False,
 ) -> Job:
     """Keep the uploaded files and import them in the background.
@@ -65,7 +73,7 @@ def start_upload_import(
     if len(files) == 1 and not more:
         _check_upload(dataset, *files[0], format)
     with transaction.atomic():
-        job = _create(dataset, by=by, params={"split": split or "", "format": format, "more": more})
+        job = _create(dataset, by=by, params=_params(split, format, existing) | {"more": more})
         _stage(job, files)
         jobs.enqueue(job)
     return job
@@ -85,7 +93,13 @@ def append_upload(job: Job, files: list[Upload], *, more: bool) -> Job:
 
 
 def start_path_import(
-    dataset: Dataset, path: Path, *, by: Any, split: str | None = None, format: str | None = None
+    dataset: Dataset,
+    path: Path,
+    *,
+    by: Any,
+    split: str | None = None,
+    format: str | None = None,
+    existing: str = Existing.KEEP,
 ) -> Job:
     """Import a folder, zip, CSV or JSONL that lies on this server. Images of a folder are not copied.
 
@@ -102,9 +116,13 @@ def start_path_import(
     elif format:
         format_for(dataset, "folder.jpg", format)
     with transaction.atomic():
-        job = _create(dataset, by=by, params={"split": split or "", "format": format, "path": str(path)})
+        job = _create(dataset, by=by, params=_params(split, format, existing) | {"path": str(path)})
         jobs.enqueue(job)
     return job
+
+
+def _params(split: str | None, format: str | None, existing: str) -> dict[str, Any]:
+    return {"split": split or "", "format": format, "existing": existing}
 
 
 def _create(dataset: Dataset, *, by: Any, params: dict[str, Any]) -> Job:
@@ -182,12 +200,13 @@ class _Origin:
     format: Format
     entries: Callable[[], Iterator[Entry | Refusal]]  # fresh each time: they are walked to count and to read
     staged: tuple[int, ...] = ()  # staged files that are done with when this origin is
+    hashes: tuple[str, ...] = ()  # of their contents, which nobody may need then
 
 
 @jobs.runner(Job.Kind.IMPORT)
 def run_import(job: Job) -> None:
     signals.job_resumed.send(Job, dataset=job.dataset, job=job)
-    job.result = {"added": 0, "already_in": 0, "indexed": 0, "added_here": 0} | job.result
+    job.result = dict.fromkeys(_COUNTS, 0) | job.result
     if path := job.params.get("path"):
         if not job.result.get("path_done"):
             _import_path(job, Path(path))
@@ -222,7 +241,12 @@ def _import_staged(job: Job, staged: list[StagedFile]) -> None:
     loose = [one for one in staged if dataset.modality == Modality.IMAGE and not is_zip(one.name)]
     if loose:
         entries = [_staged_entry(one) for one in loose]
-        origin = _Origin(FORMATS[Images.name], lambda: iter(entries), tuple(one.pk for one in loose))
+        origin = _Origin(
+            FORMATS[Images.name],
+            lambda: iter(entries),
+            staged=tuple(one.pk for one in loose),
+            hashes=tuple(one.sha256 for one in loose),
+        )
         _import_origin(job, origin)
     for one in staged:
         if one in loose:
@@ -276,22 +300,25 @@ def _import_origin(job: Job, origin: _Origin) -> None:
         job.phases.filter(name=phase).update(done=done_before, total=done_before)
     jobs.advance(job.pk, "scan", done=count, total=count)
     jobs.advance(job.pk, "index", total=count)
-    known = added = seen = 0
+    known = added = changed = seen = 0
     for batch in _batches(_records(job, origin)):
         jobs.check_canceled(job)
         written = _write(job, batch)
         seen += len(batch)
         added += written.added
+        changed += written.changed
         known += written.known
     # Counted once more exactly: a table's lines are no more than a guess at its rows.
     job.phases.filter(name__in=["scan", "index"]).update(done=done_before + seen, total=done_before + seen)
     job.result["indexed"] = done_before + seen
     # What an earlier, killed run of this same origin had put in is not "already in".
-    job.result["already_in"] += max(known - (job.result["added_here"] - added), 0)
-    job.result["added_here"] = 0
+    by_earlier_runs = job.result["added_here"] - added + job.result["changed_here"] - changed
+    job.result["already_in"] += max(known - by_earlier_runs, 0)
+    job.result["added_here"] = job.result["changed_here"] = 0
     with transaction.atomic():
         job.save(update_fields=["result", "updated_at"])
         StagedFile.objects.filter(pk__in=origin.staged).delete()
+    media.remove_unused(origin.hashes)
 
 
 def _entries_only(entries: Iterator[Entry | Refusal]) -> Iterator[Entry]:
@@ -326,7 +353,17 @@ def _records(job: Job, origin: _Origin) -> Iterator[Record | Refusal]:
 
 
 def _batches(records: Iterator[Record | Refusal]) -> Iterator[list[Record | Refusal]]:
-    while batch := list(itertools.islice(records, _BATCH)):
+    """No key is twice in one: the second record of a key meets the item that the first has made."""
+    batch: list[Record | Refusal] = []
+    keys: set[str] = set()
+    for one in records:
+        if len(batch) == _BATCH or (isinstance(one, Record) and one.key in keys):
+            yield batch
+            batch, keys = [], set()
+        batch.append(one)
+        if isinstance(one, Record):
+            keys.add(one.key)
+    if batch:
         yield batch
 
 
@@ -336,58 +373,63 @@ def _batches(records: Iterator[Record | Refusal]) -> Iterator[list[Record | Refu
 @dataclass(frozen=True)
 class _Written:
     added: int
+    changed: int
     known: int
 
 
 def _write(job: Job, batch: list[Record | Refusal]) -> _Written:
     """One batch in one transaction: items, their labels, what is to be embedded, the counts."""
     dataset = job.dataset
-    records: dict[str, Record] = {}
     refusals = [one for one in batch if isinstance(one, Refusal)]
-    twice = 0
-    for one in batch:
-        if isinstance(one, Record):
-            twice += one.key in records
-            records.setdefault(one.key, one)
-    known = dict(Item.objects.filter(dataset=dataset, key__in=list(records)).values_list("key", "pk"))
-    fresh, unkeepable = _keep_files([record for key, record in records.items() if key not in known])
-    refusals += unkeepable
+    records = {one.key: one for one in batch if isinstance(one, Record)}
+    held = contents.held(dataset, list(records))
+    fresh, unkeepable = contents.store([record for key, record in records.items() if key not in held])
+    changed, unchangeable = _changed(job, held, records)
+    refusals += unkeepable + unchangeable
     with transaction.atomic():
+        contents.replace(dataset, job, changed)
         ids = _insert_items(dataset, fresh)
-        _insert_labels(job, {ids[record.key]: record.labels for record, _ in fresh if record.key in ids})
+        _insert_labels(job, {ids[one.record.key]: one.record.labels for one in fresh if one.record.key in ids})
         for refusal in refusals:
             jobs.refuse(job.pk, refusal.key, refusal.reason)
         signals.items_added.send(Dataset, dataset=dataset, job=job, item_ids=list(ids.values()))
-        job.result["added"] += len(ids)
-        job.result["added_here"] += len(ids)
+        for name, number in (("added", len(ids)), ("changed", len(changed))):
+            job.result[name] += number
+            job.result[f"{name}_here"] += number
         job.save(update_fields=["result", "updated_at"])
         jobs.advance(job.pk, "index", done=len(batch))
-    return _Written(added=len(ids), known=len(known) + twice + len(fresh) - len(ids))
+    known = len(held) - len(changed) - len(unchangeable) + len(fresh) - len(ids)
+    return _Written(added=len(ids), changed=len(changed), known=known)
 
 
-def _keep_files(records: list[Record]) -> tuple[list[tuple[Record, str]], list[Refusal]]:
-    """Each record with the stored file of its content (``""`` for texts and files that stay where they are)."""
-    kept: list[tuple[Record, str]] = []
+def _changed(
+    job: Job, held: dict[str, Item], records: dict[str, Record]
+) -> tuple[list[tuple[Item, contents.Stored]], list[Refusal]]:
+    """The items that are to take in other content, with that; and those that cannot, or are not to."""
+    changed: list[tuple[Item, contents.Stored]] = []
     refusals: list[Refusal] = []
-    for record in records:
-        entry = record.entry
-        if entry is None or entry.external_path:
-            kept.append((record, ""))
-            continue
-        if entry.stored_file:
-            kept.append((record, entry.stored_file))
-            continue
-        try:
-            with entry.open() as stream:
-                kept.append((record, media.keep(stream, max_bytes=entry.max_bytes).file))
-        except media.TooLarge:
-            refusals.append(
-                Refusal(record.key, "it unpacks to more than the archive states: that looks like a zip bomb.")
-            )
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-            refusals.append(Refusal(record.key, f"it cannot be unpacked ({error}). Zip it again."))
-    return kept, refusals
+    for key, item in held.items():
+        record = records[key]
+        is_other = contents.differs(item, record)
+        if isinstance(is_other, Refusal):
+            refusals.append(is_other)
+        elif is_other and not (contents.is_in_place(item, record) or job.params.get("existing") == Existing.UPDATE):
+            refusals.append(Refusal(key, _KEPT))
+        elif is_other:
+            stored, unkeepable = contents.store([record])
+            refusals += unkeepable
+            for one in stored:
+                if problem := contents.problem_of(one):
+                    refusals.append(problem)
+                else:
+                    changed.append((item, one))
+    return sorted(changed, key=lambda pair: pair[0].pk), refusals
 
+
+_KEPT = (
+    "an item of this key is in with other content, and was left as it is. If it is the same thing, changed, import again "
+    "and choose to update items; if it is another thing, give it another name."
+)
 
 _INSERT_ITEMS = """
 INSERT INTO datasets_item (dataset_id, key, text, file, external_path, split, metadata, sha256, size_bytes,
@@ -402,24 +444,20 @@ RETURNING key, id
 """
 
 
-def _insert_items(dataset: Dataset, fresh: list[tuple[Record, str]]) -> dict[str, int]:
-    """The new rows' ids by key. Texts are complete at once; images are pending until their file is opened."""
+def _insert_items(dataset: Dataset, fresh: list[contents.Stored]) -> dict[str, int]:
+    """The new rows' ids by key."""
     if not fresh:
         return {}
-    encoded = [record.text.encode() if record.text is not None else None for record, _ in fresh]
-    columns: dict[str, list[Any]] = {
-        "key": [record.key for record, _ in fresh],
-        "text": [record.text for record, _ in fresh],
-        "file": [file for _, file in fresh],
-        "external_path": [record.entry.external_path if record.entry else "" for record, _ in fresh],
-        "split": [record.split for record, _ in fresh],
-        "metadata": [json.dumps(record.metadata, ensure_ascii=False) for record, _ in fresh],
-        "sha256": [hashlib.sha256(data).hexdigest() if data is not None else None for data in encoded],
-        "text_hash": [duplicates.text_hash(record.text) if record.text is not None else None for record, _ in fresh],
-        "size_bytes": [len(data) if data is not None else None for data in encoded],
-    }
     with connection.cursor() as cursor:
-        cursor.execute(_INSERT_ITEMS, {"dataset": dataset.pk, **columns})
+        cursor.execute(
+            _INSERT_ITEMS,
+            {
+                "dataset": dataset.pk,
+                "key": [one.record.key for one in fresh],
+                "split": [one.record.split for one in fresh],
+                **contents.columns(fresh),
+            },
+        )
         return dict(cursor.fetchall())
 
 

@@ -63,6 +63,7 @@ class Item(models.Model):
             models.Index(fields=["dataset", "status", "split"], name="item_by_status_and_split"),
             # "Is this file used elsewhere?" when files are freed.
             models.Index(fields=["sha256"], name="item_by_content", condition=Q(sha256__isnull=False)),
+            models.Index(fields=["file"], name="item_by_unopened_file", condition=Q(sha256=None) & ~Q(file="")),
             # Content that occurs more than once: neighbours in these.
             models.Index(
                 fields=["dataset", "text_hash", "id"], name="item_by_text", condition=Q(text_hash__isnull=False)

@@ -137,8 +137,9 @@ def test_duplicates_are_read_from_an_index_in_its_order(alice: Any, modality: st
         for item in dataset.items.all():
             Item.objects.filter(pk=item.pk).update(text_hash=text_hash(str(item.pk)))
     with connection.cursor() as cursor:
-        # With few rows the planner reads them all; at a million it does not need to be told.
-        cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+        # With few rows the planner reads and sorts them all; at a million it does not need to be told.
+        for way in ("seqscan", "bitmapscan", "sort", "incremental_sort"):
+            cursor.execute(f"SET LOCAL enable_{way} = off")
         sql, params = filters.parse(dataset, {"duplicates": "any"}).apply(
             filters.items_of(dataset)
         ).order_by().values("pk").query.sql_with_params()  # fmt: skip

@@ -12,6 +12,7 @@ from playwright.sync_api import expect
 from datasets import creation
 from datasets.models import Dataset, Item
 from tests.fixtures import add_items, jpeg
+from tests.processes import Worker
 
 from .conftest import VisitFactory
 
@@ -101,3 +102,40 @@ def test_a_text_dataset_tells_what_a_csv_lacks(visit: VisitFactory, alice: Any, 
     page.get_by_role("button", name="Import", exact=True).click()
     page.get_by_label("Files to import").set_input_files(table)
     expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("“text”")
+
+
+def test_other_content_of_a_key_goes_in_when_it_is_chosen(
+    visit: VisitFactory, alice: Any, dataset: Dataset, tmp_path: Path, worker: Worker
+) -> None:
+    file = tmp_path / "a.jpg"
+    file.write_bytes(jpeg(1))
+    window = visit()
+    window.sign_in(alice)
+    page = window.open(f"/datasets/{dataset.pk}")
+
+    def bring_in(existing: str) -> None:
+        page.get_by_role("button", name=f"Dataset {dataset.name}").click()
+        page.get_by_role("menuitem", name="Import …").click()
+        page.get_by_label("What is here already").select_option(existing)
+        page.get_by_label("Files to import").set_input_files(file)
+        expect(page.get_by_role("dialog")).to_be_hidden(timeout=60_000)
+
+    bring_in("keep")
+    picture = page.get_by_role("option").locator("img")
+    expect(picture).to_have_count(1, timeout=60_000)
+    before = picture.get_attribute("src")
+    worker.wait_until_idle()
+    file.write_bytes(jpeg(2))
+    bring_in("keep")
+    page.get_by_role("button", name="1 refused").click(timeout=60_000)
+    page.get_by_role("button", name="1 file refused: why").click()
+    expect(page.get_by_role("cell", name="was left as it is")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.press("Escape")
+    assert picture.get_attribute("src") == before
+    worker.wait_until_idle()
+    bring_in("update")
+    expect(picture).not_to_have_attribute("src", str(before), timeout=60_000)
+    item = Item.objects.get(dataset=dataset)
+    assert (item.size_bytes, item.problem) == (len(jpeg(2)), "")
+    assert window.violations() == []

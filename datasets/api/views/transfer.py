@@ -63,6 +63,7 @@ def _from_path(dataset: Dataset, request: Request) -> Job:
         by=request.user,
         split=asked.get("split"),
         format=asked.get("format") or None,
+        existing=asked["existing"],
     )
 
 
@@ -76,7 +77,7 @@ def _from_upload(dataset: Dataset, request: Request) -> Job:
         raise Refused(
             f"{len(files)} files came with {len(paths)} paths. Send one path a file, in the same order, or none."
         )
-    given = {name: form[name] for name in ("split", "format", "job", "more") if name in form}
+    given = {name: form[name] for name in ("split", "format", "existing", "job", "more") if name in form}
     body = UploadImportSerializer(data={"file": files, **given})
     body.is_valid(raise_exception=True)
     asked = body.validated_data
@@ -92,6 +93,7 @@ def _from_upload(dataset: Dataset, request: Request) -> Job:
         by=request.user,
         split=asked.get("split"),
         format=asked.get("format") or None,
+        existing=asked["existing"],
         more=asked["more"],
     )
 

@@ -7,6 +7,9 @@ export interface Picked {
   path: string;
 }
 
+/** What becomes of an item that is in and whose key comes with other content. */
+export type Existing = "keep" | "update";
+
 const FILES = 100;
 const BYTES = 64 * 2 ** 20;
 const TRIES = 3;
@@ -64,7 +67,7 @@ export function proposal(files: Picked[]): { name: string; modality: "image" | "
 export async function upload(
   dataset: number,
   files: Picked[],
-  options: { split?: string; onProgress?: (sent: number) => void } = {},
+  options: { split?: string; existing?: Existing; onProgress?: (sent: number) => void } = {},
 ): Promise<number> {
   const groups = batches(files);
   const loose = files.filter(({ path }) => !/\.zip$/i.test(path) && !isTable(path)).map(({ path }) => path);
@@ -78,6 +81,7 @@ export async function upload(
       form.append("path", path);
     }
     if (options.split) form.append("split", options.split);
+    if (options.existing) form.append("existing", options.existing);
     if (format) form.append("format", format);
     if (job) form.append("job", String(job));
     if (index < groups.length - 1) form.append("more", "true");

@@ -163,6 +163,13 @@ export class Workspace extends Opened {
     await this.items.refresh(waiting.slice(0, 400).map(({ id }) => id));
   }
 
+  /** Look at everything again: items are not what they were. */
+  async refreshAll() {
+    await this.refresh();
+    await queryClient.invalidateQueries({ queryKey: ["item"] });
+    await this.items.refresh(this.items.items.keys());
+  }
+
   /** Show something else; Back brings the present view again. */
   show(change: Partial<View>, options?: { replace?: boolean }) {
     const isSame = Object.keys(change).every((key) => key === "min");

@@ -1138,6 +1138,12 @@ export interface components {
              */
             next: string | null;
         };
+        /**
+         * @description * `keep` - leave it as it is, and say so
+         *     * `update` - take in the new content
+         * @enum {string}
+         */
+        ExistingEnum: "keep" | "update";
         Failure: {
             item: components["schemas"]["Item"];
             reason: string;
@@ -1561,9 +1567,17 @@ export interface components {
             becomes_default?: boolean;
         };
         PathImportRequest: {
-            path: string;
             split?: string;
             format?: string;
+            /**
+             * @description What becomes of an item that is in and whose key comes with other content.
+             *
+             *     * `keep` - leave it as it is, and say so
+             *     * `update` - take in the new content
+             * @default keep
+             */
+            existing: components["schemas"]["ExistingEnum"];
+            path: string;
         };
         Phase: {
             name: string;
@@ -1926,10 +1940,18 @@ export interface components {
             kept_because_changed_since: number;
         };
         UploadImportRequest: {
-            file: string[];
-            path?: string[];
             split?: string;
             format?: string;
+            /**
+             * @description What becomes of an item that is in and whose key comes with other content.
+             *
+             *     * `keep` - leave it as it is, and say so
+             *     * `update` - take in the new content
+             * @default keep
+             */
+            existing: components["schemas"]["ExistingEnum"];
+            file: string[];
+            path?: string[];
             /** @description Add the files to this running upload. */
             job?: number;
             /**
