@@ -230,6 +230,7 @@ CELERY_BEAT_SCHEDULE = {
     for name, task, seconds in (
         ("recover jobs", "datasets.tasks.recover_jobs", 10.0),
         ("recover embedding", "search.tasks.recover_embedding", 10.0),
+        ("maintain indexes", "search.tasks.maintain_indexes", 15.0),
         ("purge deleted datasets", "datasets.tasks.purge_deleted_datasets", 600.0),
     )
 }

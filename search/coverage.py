@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from django.db import connection
+from django.db.models import QuerySet
 
+from datasets import totals
+from datasets.models import Item
+
+from . import vectors
 from .models import EmbeddingSpace
 
 
@@ -34,6 +39,15 @@ def of_spaces(spaces: list[EmbeddingSpace]) -> dict[int, Coverage]:
         pending, failed = waiting.get((space.dataset_id, space.encoder), (0, 0))
         result[space.pk] = Coverage(number, items.get(space.dataset_id, 0), pending, failed, size)
     return result
+
+
+def embedded(space: EmbeddingSpace, items: QuerySet[Item] | None = None) -> int:
+    """How many of ``items`` (of all) have a vector in ``space``."""
+    partition = vectors.partition_name(space)
+    if items is None:
+        return totals.kept(partition, [partition], lambda: vectors.count(space))
+    sql, params = items.order_by().values("pk").query.sql_with_params()
+    return totals.kept((partition, sql, repr(params)), [partition, *totals.TABLES], lambda: vectors.count(space, items))
 
 
 _EMBEDDED = """

@@ -31,6 +31,10 @@ class EmbeddingSpace(models.Model):
     state = models.CharField(max_length=10, choices=State, default=State.READY)
     problem = models.CharField(max_length=500, blank=True, default="", help_text="Why it has failed.")
     becomes_default = models.BooleanField(default=False, help_text="Takes over as default once it is complete.")
+    # Of its approximate index (see ``indexing``).
+    index_replaced = models.BigIntegerField(default=0, help_text="Vectors replaced and deleted before it was built.")
+    ef_search = models.PositiveSmallIntegerField(default=200, help_text="How hard it looks to be right, as measured.")
+    index_recall = models.FloatField(null=True, help_text="Of the best 100, with that, on the space's own vectors.")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

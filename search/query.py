@@ -7,21 +7,24 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 import numpy as np
+import numpy.typing as npt
 from django.db import transaction
 from django.db.models import QuerySet
 
-from datasets import filters, media
+from datasets import filters, media, totals
 from datasets.errors import Conflict, Refused
 from datasets.imaging import UnreadableImage, read_image
 from datasets.models import Dataset, Item, Modality, QueryImage
 
-from . import encoders, spaces, vectors
+from . import coverage, encoders, indexing, planning, spaces, vectors
 from .models import EmbeddingSpace
-from .vectors import Ranked, Vectors
+from .planning import Plan
+from .vectors import Histogram, Place, Ranked, Vectors
 
 MAX_WORDS = 2_000  # characters: an encoder reads some 250 tokens of them at most
 MAX_EXAMPLES = 1_000
 MAX_IMAGE_BYTES = 64 << 20
+_ROUNDING = 1e-4  # between scores of the database and those computed here
 _KEYS = {"text", "like", "unlike", "image", "filter"}
 
 
@@ -45,6 +48,11 @@ class Query:
     filter: filters.Filter = field(default_factory=filters.Filter)
 
     @property
+    def items(self) -> QuerySet[Item]:
+        """Those that the filter lets pass."""
+        return self.filter.apply(filters.items_of(self.dataset))
+
+    @property
     def said(self) -> dict[str, Any]:
         """The query as it can be sent again, without its filter."""
         return {
@@ -58,9 +66,21 @@ class Query:
 @dataclass(frozen=True)
 class Answer:
     space: EmbeddingSpace
-    ranked: Ranked
+    best: Ranked
     total: int  # items that the filter lets pass, embedded or not
+    embedded: int  # of them with a vector
+    histogram: Histogram
     is_exact: bool
+    plan: Plan
+    next: dict[str, Any] | None  # where the next page begins: what ``parse_after`` reads
+
+
+@dataclass(frozen=True)
+class After:
+    """Where a page begins: after a place in the exact order, without those that an inexact first page has shown."""
+
+    place: Place | None
+    shown: tuple[int, ...] = ()
 
 
 def parse(dataset: Dataset, raw: Mapping[str, Any]) -> Query:
@@ -86,6 +106,25 @@ def parse(dataset: Dataset, raw: Mapping[str, Any]) -> Query:
     return Query(dataset, text, like, unlike, image, filters.parse(dataset, raw.get("filter")))
 
 
+def parse_after(raw: Any) -> After | None:
+    """The ``next`` of an answer. Raises ``InvalidQuery``."""
+    if raw is None:
+        return None
+    if not isinstance(raw, Mapping) or set(raw) - {"place", "shown"}:
+        raise InvalidQuery("after is the “next” of an earlier answer, as it came.")
+    place, shown = raw.get("place"), raw.get("shown") or []
+    is_place = place is None or (
+        isinstance(place, list) and len(place) == 2 and all(isinstance(one, int | float) for one in place)
+    )
+    if not is_place or not isinstance(shown, list) or len(shown) > MAX_EXAMPLES or not all(_is_id(pk) for pk in shown):
+        raise InvalidQuery("after is the “next” of an earlier answer, as it came.")
+    return After((float(place[0]), int(place[1])) if place else None, tuple(shown))
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**63
+
+
 def keep_image(dataset: Dataset, stream: IO[bytes]) -> QueryImage:
     """Keep an uploaded image to search with. Raises ``InvalidQuery`` when it is none, ``NoImageSpace`` for texts."""
     if dataset.modality != Modality.IMAGE:
@@ -107,23 +146,127 @@ def keep_image(dataset: Dataset, stream: IO[bytes]) -> QueryImage:
 
 
 @transaction.atomic
-def run(query: Query, *, limit: int | None, min_score: float | None = None) -> Answer:
-    """Answer exactly: every item that the filter lets pass and that has a vector is scored.
+def run(
+    query: Query, *, limit: int, min_score: float | None = None, after: After | None = None, exact: bool = False
+) -> Answer:
+    """The best ``limit`` items of those that the filter lets pass.
+
+    A large space answers the first page through its index, unless ``exact``; then ``is_exact`` is false, and the histogram
+    is that of a sample. Further pages are exact: together with the first they hold every item once.
 
     Raises ``NoLanguageSpace``, ``NoImageSpace``, ``SpaceNotReady``, ``ExampleNotReady``, ``EncoderUnavailable``.
     """
     space, vector = compile(query)
-    items = query.filter.apply(filters.items_of(query.dataset))
-    ranked = vectors.rank(space, vector, items, limit=limit, min_score=min_score)
-    return Answer(space, ranked, total=items.count(), is_exact=True)
+    items = query.items if query.filter else None
+    plan = planning.choose(space, items, limit=limit)
+    answer = None
+    if plan.uses_index and after is None and not exact:
+        answer = _through_index(space, vector, query, plan, limit=limit, min_score=min_score)
+    if answer is None:
+        answer = _exactly(space, vector, query, plan, limit=limit, min_score=min_score, after=after)
+    return answer
+
+
+def _through_index(
+    space: EmbeddingSpace, vector: Vectors, query: Query, plan: Plan, *, limit: int, min_score: float | None
+) -> Answer | None:
+    """``None`` when it does not find what there is: then only comparing them all can tell."""
+    assert plan.sample is not None
+    scores, sampled = plan.sample.scores(vector), plan.sample.item_ids
+    if plan.passing is not None:
+        scores, sampled = scores[: len(plan.passing)][plan.passing], sampled[: len(plan.passing)][plan.passing]
+    for ef_search in (plan.ef_search, indexing.MOST_EF_SEARCH):
+        best = _filtered(query, vectors.nearest(space, vector, number=plan.number, ef_search=ef_search), limit)
+        if len(best.item_ids) == limit and not _is_astray(best, sampled, scores):
+            break
+    else:
+        return None
+    total = totals.of_items(query.items)
+    embedded = coverage.embedded(space)
+    if query.filter:
+        is_complete = embedded == totals.of_items(filters.items_of(query.dataset))
+        embedded = total if is_complete else coverage.embedded(space, query.items)
+    shown = _at_least(best, min_score)
+    return Answer(
+        space,
+        shown,
+        total=total,
+        embedded=embedded,
+        histogram=Histogram.of(scores, standing_for=embedded),
+        is_exact=False,
+        plan=plan,
+        next={"shown": best.item_ids.tolist()} if len(shown.item_ids) == limit else None,
+    )
+
+
+def _filtered(query: Query, found: Ranked, limit: int) -> Ranked:
+    """The best ``limit`` that the filter lets pass."""
+    if query.filter:
+        passing = set(query.items.filter(pk__in=found.item_ids.tolist()).order_by().values_list("pk", flat=True))
+        keep = np.fromiter((pk in passing for pk in found.item_ids.tolist()), dtype=bool, count=len(found.item_ids))
+        found = Ranked(found.item_ids[keep], found.scores[keep])
+    return Ranked(found.item_ids[:limit], found.scores[:limit])
+
+
+def _is_astray(best: Ranked, sampled: npt.NDArray[np.int64], scores: Vectors) -> bool:
+    """Whether the sample holds something better that was not found: in a space of lonely clusters, the index may look in
+    the wrong one."""
+    better = sampled[scores > best.scores[-1] + _ROUNDING]
+    return len(better) > 0 and not np.isin(better, best.item_ids).all()
+
+
+def _exactly(
+    space: EmbeddingSpace,
+    vector: Vectors,
+    query: Query,
+    plan: Plan,
+    *,
+    limit: int,
+    min_score: float | None,
+    after: After | None,
+) -> Answer:
+    after = after or After(None)
+    items = query.items if query.filter else None
+    found = vectors.rank(space, vector, items, limit=limit, min_score=min_score, after=after.place, without=after.shown)
+    following = None
+    if len(found.best.item_ids) == limit:
+        place = (float(found.best.scores[-1]), int(found.best.item_ids[-1]))
+        following = {"place": list(place), "shown": list(after.shown)}
+    return Answer(
+        space,
+        found.best,
+        total=totals.of_items(query.items) if items is None else found.total,
+        embedded=found.embedded,
+        histogram=found.histogram,
+        is_exact=True,
+        plan=plan,
+        next=following,
+    )
+
+
+def _at_least(ranked: Ranked, min_score: float | None) -> Ranked:
+    if min_score is None:
+        return ranked
+    keep = ranked.scores >= min_score
+    return Ranked(ranked.item_ids[keep], ranked.scores[keep])
+
+
+@transaction.atomic
+def rank_all(query: Query) -> Answer:
+    """All embedded items that the filter lets pass, exactly ordered."""
+    space, vector = compile(query)
+    ranked = vectors.rank_all(space, vector, query.items if query.filter else None)
+    total = query.items.count()
+    histogram = Histogram.of(ranked.scores)
+    plan = Plan(False, "All are wanted.", len(ranked.item_ids))
+    return Answer(space, ranked, total, len(ranked.item_ids), histogram, is_exact=True, plan=plan, next=None)
 
 
 def select(dataset: Dataset, raw: Mapping[str, Any], min_score: float | None) -> QuerySet[Item]:
     """The items that a query scores at least ``min_score``: the same scan as ``run``, so what was counted is meant."""
     query = parse(dataset, raw)
     space, vector = compile(query)
-    items = query.filter.apply(filters.items_of(dataset))
-    return vectors.scoring_at_least(space, vector, items, min_score)
+    return vectors.scoring_at_least(space, vector, query.items, min_score)
 
 
 def compile(query: Query) -> tuple[EmbeddingSpace, Vectors]:

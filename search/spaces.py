@@ -14,7 +14,7 @@ from datasets import jobs
 from datasets.errors import Conflict, Refused
 from datasets.models import Dataset
 
-from . import coverage, encoders, pending, vectors
+from . import coverage, encoders, indexing, pending, vectors
 from .encoders import EncoderSpec, EncoderUnavailable, Output
 from .models import UPLOADED, EmbeddingSpace, PendingEmbedding
 
@@ -161,6 +161,8 @@ def delete_spaces(dataset: Dataset, encoder: str) -> None:
     for job in pending.embed_jobs(dataset, encoder):
         with suppress(jobs.JobIsOver):  # it ended this moment: nothing is left to cancel
             jobs.cancel(job)
+    for space in dataset.spaces.filter(encoder=encoder):
+        indexing.cancel(space)
     try:
         with pending.alone(dataset.pk), transaction.atomic(), connection.cursor() as cursor:
             lock_dataset(dataset)

@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from . import embedding
+from . import embedding, indexing
 
 
 @shared_task(queue="embed")
@@ -13,3 +13,8 @@ def embed_pending(dataset_id: int) -> None:
 @shared_task(queue="default", ignore_result=True)
 def recover_embedding() -> None:
     embedding.recover()
+
+
+@shared_task(queue="default", ignore_result=True)
+def maintain_indexes() -> None:
+    indexing.maintain()

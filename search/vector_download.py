@@ -15,6 +15,7 @@ from datasets import filters
 from datasets.filters import Filter
 from datasets.models import Status
 
+from . import vectors
 from .models import EmbeddingSpace
 
 Precision = Literal["float16", "float32"]
@@ -72,12 +73,8 @@ def _schema(space: EmbeddingSpace, precision: Precision) -> pa.Schema:
 
 
 def _table(rows: list[tuple[int, str, bytes]], space: EmbeddingSpace, precision: Precision) -> pa.Table:
-    """As Postgres sends a halfvec: its dimension, two unused bytes, its values, all big-endian."""
-    sent = np.frombuffer(
-        b"".join(vector for _, _, vector in rows),
-        dtype=[("dimension", ">i2"), ("unused", ">i2"), ("values", ">f2", (space.dimension,))],
-    )
-    values = pa.array(sent["values"].astype(np.dtype(precision)).reshape(-1))
+    sent = vectors.unpacked([vector for _, _, vector in rows], space.dimension)
+    values = pa.array(sent.astype(np.dtype(precision)).reshape(-1))
     columns: list[Any] = [
         pa.array([pk for pk, _, _ in rows], pa.int64()),
         pa.array([key for _, key, _ in rows], pa.string()),

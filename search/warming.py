@@ -1,4 +1,4 @@
-"""Reading encoders into memory before somebody waits for them."""
+"""Reading encoders and indexes into memory before somebody waits for them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 import structlog
 from django.db import DatabaseError, connections
 
-from . import encoders
+from . import encoders, indexing
 from .encoders import runtime
 from .encoders.base import EncoderError, EncoderUnavailable, UnknownEncoder
 from .models import EmbeddingSpace
@@ -28,8 +28,8 @@ def load_default_encoders() -> None:
 
 
 def load_encoders_later() -> None:
-    """In a thread of this process: the encoders of the spaces that take words are read into memory."""
-    timer = threading.Timer(_DELAY_S, _load_encoders)
+    """In a thread of this process: the encoders of the spaces that take words are read into memory, then the indexes."""
+    timer = threading.Timer(_DELAY_S, _load_for_searches)
     timer.daemon = True
     timer.start()
 
@@ -44,14 +44,23 @@ def _load_defaults() -> None:
     runtime.measure_speed()
 
 
+def _load_for_searches() -> None:
+    try:
+        _load_encoders()
+        indexing.warm()
+    except DatabaseError as error:
+        # A search will meet it again, and tell whoever searched.
+        log.warning("index_not_loaded", reason=str(error))
+    finally:
+        connections.close_all()
+
+
 def _load_encoders() -> None:
     try:
         ready = EmbeddingSpace.objects.filter(state=EmbeddingSpace.State.READY, accepts__contains=["text"])
         names = set(ready.values_list("encoder", flat=True))
         for name in names:
             encoders.get(name).encode_texts(["a photo"])
-    except (DatabaseError, EncoderError, EncoderUnavailable, UnknownEncoder) as error:
+    except (EncoderError, EncoderUnavailable, UnknownEncoder) as error:
         # A search will meet it again, and tell whoever searched.
         log.warning("encoder_not_loaded", reason=str(error))
-    finally:
-        connections.close_all()

@@ -12,7 +12,7 @@ from datasets import creation, selection, signals
 from datasets.api import extras
 from datasets.models import Dataset, Item, Job, Region
 
-from . import comparison, layers, pending, preparation, query, spaces, vector_upload  # noqa: F401  (they register jobs)
+from . import comparison, indexing, layers, pending, preparation, query, spaces, vector_upload  # noqa: F401  (they register jobs)
 from .api.spaces import spaces_of
 from .models import EmbeddingSpace
 

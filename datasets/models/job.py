@@ -23,6 +23,7 @@ class Job(models.Model):
         VECTORS = "vectors"
         REGIONS = "regions"
         COMPARISON = "comparison"
+        INDEX = "index"
 
     dataset = models.ForeignKey(Dataset, models.CASCADE, related_name="jobs")
     kind = models.CharField(max_length=16, choices=Kind)

@@ -32,6 +32,11 @@ class QuerySerializer(serializers.Serializer[Any]):
 class SearchSerializer(QuerySerializer):
     limit = serializers.IntegerField(min_value=1, max_value=1000, default=50)
     min_score = serializers.FloatField(required=False, allow_null=True)
+    after = FilterField(required=False, allow_null=True, help_text="The “next” of an answer, for the page after it.")
+    exact = serializers.BooleanField(
+        required=False, help_text="Compare every vector under the filter, however long it takes."
+    )
+    explain = serializers.BooleanField(required=False, help_text="Tell in “plan” how it was answered, and why so.")
 
 
 class SearchUploadSerializer(SearchSerializer):
@@ -46,6 +51,7 @@ class ResultSerializer(serializers.Serializer[Any]):
 
 class HistogramSerializer(serializers.Serializer[Any]):
     counts = serializers.ListField(child=serializers.IntegerField())
+    sampled = serializers.IntegerField(allow_null=True, help_text="Of so many items, standing for all; null: of all.")
 
     def get_fields(self) -> dict[str, Any]:
         return {"from": serializers.FloatField(), "to": serializers.FloatField(), **super().get_fields()}
@@ -58,15 +64,27 @@ class SaidSerializer(serializers.Serializer[Any]):
     image = serializers.CharField(allow_blank=True)
 
 
+class PlanSerializer(serializers.Serializer[Any]):
+    way = serializers.ChoiceField(["exact", "index"])
+    why = serializers.CharField()
+    rows = serializers.IntegerField(help_text="Vectors in the space, about.")
+    estimated_share = serializers.FloatField(help_text="Of them that pass the filter, from a sample.")
+    estimated_passing = serializers.IntegerField()
+    fetched = serializers.IntegerField(allow_null=True, help_text="Asked of the index.")
+    ef_search = serializers.IntegerField(allow_null=True, help_text="How hard the index was made to look.")
+
+
 class AnswerSerializer(serializers.Serializer[Any]):
     results = ResultSerializer(many=True)
     exact = serializers.BooleanField(help_text="Every embedded item under the filter was compared.")
     embedded = serializers.IntegerField(help_text="Items under the filter that have a vector.")
     total = serializers.IntegerField(help_text="Items under the filter.")
     histogram = HistogramSerializer(help_text="Scores of all embedded items under the filter.")
+    next = FilterField(allow_null=True, help_text="Send it as “after” for the next page; null on the last one.")
     took_ms = serializers.FloatField()
     space = SpaceSerializer()
     query = SaidSerializer()
+    plan = PlanSerializer(required=False, help_text="With “explain”.")
 
 
 class SpaceDetailSerializer(SpaceSerializer):

@@ -66,14 +66,20 @@ class SearchView(APIView):
         began = time.perf_counter()
         dataset = dataset_for(request.user, pk)
         query, asked = _query(dataset, request, SearchSerializer)
-        answer = queries.run(query, limit=asked["limit"], min_score=asked.get("min_score"))
-        found = Item.objects.in_bulk(answer.ranked.item_ids.tolist())
+        answer = queries.run(
+            query,
+            limit=asked["limit"],
+            min_score=asked.get("min_score"),
+            after=queries.parse_after(asked.get("after")),
+            exact=asked.get("exact", False),
+        )
+        found = Item.objects.in_bulk(answer.best.item_ids.tolist())
         ranked = [
             (found[pk], score)
-            for pk, score in zip(answer.ranked.item_ids.tolist(), answer.ranked.scores.tolist(), strict=True)
+            for pk, score in zip(answer.best.item_ids.tolist(), answer.best.scores.tolist(), strict=True)
             if pk in found
         ]
-        histogram = answer.ranked.histogram
+        histogram = answer.histogram
         return Response(
             {
                 "results": [
@@ -81,12 +87,19 @@ class SearchView(APIView):
                     for item, (_, score) in zip(items_json(item for item, _ in ranked), ranked, strict=True)
                 ],
                 "exact": answer.is_exact,
-                "embedded": answer.ranked.embedded,
+                "embedded": answer.embedded,
                 "total": answer.total,
-                "histogram": {"from": histogram.least, "to": histogram.greatest, "counts": histogram.counts},
+                "histogram": {
+                    "from": histogram.least,
+                    "to": histogram.greatest,
+                    "counts": histogram.counts,
+                    "sampled": histogram.sampled,
+                },
+                "next": answer.next,
                 "took_ms": _elapsed_ms(began),
-                "space": space_json(answer.space, answer.ranked.embedded),
+                "space": space_json(answer.space, answer.embedded),
                 "query": query.said,
+                **({"plan": answer.plan.said} if asked.get("explain") else {}),
             }
         )
 
@@ -107,17 +120,17 @@ class RankingView(APIView):
         began = time.perf_counter()
         dataset = dataset_for(request.user, pk)
         query, _ = _query(dataset, request, QuerySerializer)
-        answer = queries.run(query, limit=None)
-        ids, id_type = ids_as_bytes(answer.ranked.item_ids)
-        scores = answer.ranked.scores.astype(np.dtype("<f4")).tobytes()
+        answer = queries.rank_all(query)
+        ids, id_type = ids_as_bytes(answer.best.item_ids)
+        scores = answer.best.scores.astype(np.dtype("<f4")).tobytes()
         return HttpResponse(ids + scores, "application/octet-stream", headers=_headers(answer, query, id_type, began))
 
 
 def _headers(answer: Answer, query: Query, id_type: str, began: float) -> dict[str, Any]:
     return {
-        "X-Count": len(answer.ranked.item_ids),
+        "X-Count": len(answer.best.item_ids),
         "X-Id-Type": id_type,
-        "X-Embedded": answer.ranked.embedded,
+        "X-Embedded": answer.embedded,
         "X-Total": answer.total,
         "X-Exact": str(answer.is_exact).lower(),
         "X-Took-Ms": _elapsed_ms(began),

@@ -89,17 +89,17 @@ def test_ranking_equals_brute_force_under_a_filter(
         asked = query.parse(dataset, {"like": [items[example].pk]} | ({"filter": {"split": split}} if split else {}))
         answer = query.run(asked, limit=limit)
         expected = brute_force([item.pk for item in items[chosen]], stored[chosen], vectors.normalised(stored[example]))
-        assert answer.ranked.item_ids.tolist() == [pk for pk, _ in expected][:limit]
-        np.testing.assert_allclose(answer.ranked.scores, [score for _, score in expected][:limit], atol=2e-6)
-        assert (answer.is_exact, answer.ranked.embedded, answer.total) == (True, len(expected), len(expected))
-        assert sum(answer.ranked.histogram.counts) == len(expected)
+        assert answer.best.item_ids.tolist() == [pk for pk, _ in expected][:limit]
+        np.testing.assert_allclose(answer.best.scores, [score for _, score in expected][:limit], atol=2e-6)
+        assert (answer.is_exact, answer.embedded, answer.total) == (True, len(expected), len(expected))
+        assert sum(answer.histogram.counts) == len(expected)
 
 
 def test_a_selection_by_score_is_what_the_ranking_shows_above_it(dataset: Dataset) -> None:
     items = add_items(dataset, 80)
     put(space_of(dataset), items, random(80, 1280) + 0.5)
     raw = {"like": [items[0].pk]}
-    ranked = query.run(query.parse(dataset, raw), limit=None).ranked
+    ranked = query.run(query.parse(dataset, raw), limit=1000).best
     cut = float(ranked.scores[20])
     meant = selection.parse(dataset, {"query": raw, "min_score": cut}).items
     assert set(meant.values_list("pk", flat=True)) == set(ranked.item_ids[ranked.scores >= np.float32(cut)].tolist())
@@ -109,7 +109,7 @@ def test_more_and_less_like_combine_as_documented(dataset: Dataset) -> None:
     items = add_items(dataset, 30)
     stored = put(space_of(dataset), items, random(30, 1280))
     raw = {"like": [items[0].pk, items[1].pk], "unlike": [items[2].pk]}
-    ranked = query.run(query.parse(dataset, raw), limit=None).ranked
+    ranked = query.run(query.parse(dataset, raw), limit=1000).best
     wanted = vectors.normalised(2 * stored[:2].mean(axis=0) - stored[2])
     assert ranked.item_ids.tolist() == [pk for pk, _ in brute_force([item.pk for item in items], stored, wanted)]
 
@@ -117,10 +117,10 @@ def test_more_and_less_like_combine_as_documented(dataset: Dataset) -> None:
 def test_items_without_a_vector_are_counted_and_not_found(dataset: Dataset) -> None:
     items = add_items(dataset, 10)
     put(space_of(dataset), items[:4], random(4, 1280))
-    answer = query.run(query.parse(dataset, {"like": [items[0].pk]}), limit=None)
-    assert (len(answer.ranked.item_ids), answer.ranked.embedded, answer.total) == (4, 4, 10)
+    answer = query.rank_all(query.parse(dataset, {"like": [items[0].pk]}))
+    assert (len(answer.best.item_ids), answer.embedded, answer.total) == (4, 4, 10)
     with pytest.raises(query.ExampleNotReady, match="not embedded yet"):
-        query.run(query.parse(dataset, {"like": [items[9].pk]}), limit=None)
+        query.run(query.parse(dataset, {"like": [items[9].pk]}), limit=1000)
 
 
 def test_words_are_searched_in_the_language_space(dataset: Dataset) -> None:
@@ -128,7 +128,7 @@ def test_words_are_searched_in_the_language_space(dataset: Dataset) -> None:
     encoder = encoders.get(dataset.encoder)
     texts = ["a cat on a sofa", "a red racing car", "a bowl of soup"]
     put(space_of(dataset, "language"), items, encoder.encode_texts(texts)["language"])
-    ranked = query.run(query.parse(dataset, {"text": "a kitten"}), limit=None).ranked
+    ranked = query.run(query.parse(dataset, {"text": "a kitten"}), limit=1000).best
     assert ranked.item_ids[0] == items[0].pk
 
 
@@ -140,7 +140,7 @@ def test_an_uploaded_picture_finds_itself(dataset: Dataset) -> None:
     pictures = [read_image(io.BytesIO(jpeg(seed, (300, 240))), least_side=encoder.spec.image_side) for seed in range(5)]
     put(space_of(dataset), items, encoder.encode_batch([encoder.preprocess(one.pixels) for one in pictures])["visual"])
     image = query.keep_image(dataset, io.BytesIO(jpeg(3, (300, 240))))
-    ranked = query.run(query.parse(dataset, {"image": image.sha256}), limit=1).ranked
+    ranked = query.run(query.parse(dataset, {"image": image.sha256}), limit=1).best
     assert ranked.item_ids.tolist() == [items[3].pk]
     assert ranked.scores[0] > 0.999
 
@@ -148,7 +148,7 @@ def test_an_uploaded_picture_finds_itself(dataset: Dataset) -> None:
 def test_a_dataset_without_a_language_space_says_so(alice: Any) -> None:
     dataset = creation.create_dataset(name="plain", modality="image", by=alice, encoder="efficientnet-lite0")
     with pytest.raises(Refused, match="words"):
-        query.run(query.parse(dataset, {"text": "a cat"}), limit=None)
+        query.run(query.parse(dataset, {"text": "a cat"}), limit=1000)
 
 
 @pytest.mark.parametrize(
@@ -172,6 +172,6 @@ def test_the_exact_scan_never_takes_an_approximate_index(dataset: Dataset) -> No
         cursor.execute("ANALYZE search_embedding")
         cursor.execute("SET LOCAL enable_seqscan = off")
     chosen = filters.parse(dataset, {"split": "train"}).apply(filters.items_of(dataset))
-    ranked = vectors.rank(space, vectors.normalised(stored[7]), chosen, limit=200)
+    ranked = vectors.rank(space, vectors.normalised(stored[7]), chosen, limit=200).best
     expected = brute_force([item.pk for item in items], stored, vectors.normalised(stored[7]))
     assert ranked.item_ids.tolist() == [pk for pk, _ in expected][:200]

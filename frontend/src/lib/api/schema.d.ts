@@ -943,10 +943,16 @@ export interface components {
             total: number;
             /** @description Scores of all embedded items under the filter. */
             histogram: components["schemas"]["Histogram"];
+            /** @description Send it as “after” for the next page; null on the last one. */
+            next: {
+                [key: string]: unknown;
+            } | null;
             /** Format: double */
             took_ms: number;
             space: components["schemas"]["Space"];
             query: components["schemas"]["Said"];
+            /** @description With “explain”. */
+            plan?: components["schemas"]["Plan"];
         };
         Applied: {
             operation: number;
@@ -1162,6 +1168,8 @@ export interface components {
             /** Format: double */
             to: number;
             counts: number[];
+            /** @description Of so many items, standing for all; null: of all. */
+            sampled: number | null;
         };
         HistoryEntry: {
             operation: number | null;
@@ -1294,9 +1302,10 @@ export interface components {
          *     * `vectors` - Vectors
          *     * `regions` - Regions
          *     * `comparison` - Comparison
+         *     * `index` - Index
          * @enum {string}
          */
-        JobKindEnum: "import" | "embed" | "vectors" | "regions" | "comparison";
+        JobKindEnum: "import" | "embed" | "vectors" | "regions" | "comparison" | "index";
         JobPage: {
             results: components["schemas"]["Job"][];
             /**
@@ -1584,6 +1593,22 @@ export interface components {
             done: number;
             total: number;
         };
+        Plan: {
+            way: components["schemas"]["WayEnum"];
+            why: string;
+            /** @description Vectors in the space, about. */
+            rows: number;
+            /**
+             * Format: double
+             * @description Of them that pass the filter, from a sample.
+             */
+            estimated_share: number;
+            estimated_passing: number;
+            /** @description Asked of the index. */
+            fetched: number | null;
+            /** @description How hard the index was made to look. */
+            ef_search: number | null;
+        };
         Prediction: {
             model: string;
             label: string;
@@ -1743,6 +1768,14 @@ export interface components {
             limit: number;
             /** Format: double */
             min_score?: number | null;
+            /** @description The “next” of an answer, for the page after it. */
+            after?: {
+                [key: string]: unknown;
+            } | null;
+            /** @description Compare every vector under the filter, however long it takes. */
+            exact?: boolean;
+            /** @description Tell in “plan” how it was answered, and why so. */
+            explain?: boolean;
         };
         /** @description The words are read by ``search.query.parse``; here they have their shapes only. */
         SearchUploadRequest: {
@@ -1757,6 +1790,14 @@ export interface components {
             limit: number;
             /** Format: double */
             min_score?: number | null;
+            /** @description The “next” of an answer, for the page after it. */
+            after?: {
+                [key: string]: unknown;
+            } | null;
+            /** @description Compare every vector under the filter, however long it takes. */
+            exact?: boolean;
+            /** @description Tell in “plan” how it was answered, and why so. */
+            explain?: boolean;
         };
         SelectionRequest: {
             /** @description Exactly one of ids, filter, query (with min_score), all; optionally except. */
@@ -1998,6 +2039,12 @@ export interface components {
             job: number;
             space: number;
         };
+        /**
+         * @description * `exact` - exact
+         *     * `index` - index
+         * @enum {string}
+         */
+        WayEnum: "exact" | "index";
     };
     responses: never;
     parameters: never;
