@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from django.db.models import QuerySet
 
 from datasets.models import Item
@@ -17,12 +18,15 @@ from datasets.models import Item
 from . import indexing, samples
 from .models import EmbeddingSpace
 from .samples import Sample
+from .vectors import Vectors
 
 # Milliseconds for one row, measured with 512 dimensions on two cores; only their ratio matters.
 _MS_PER_COMPARED = 0.0022  # found by the filter, its vector fetched and compared
 _MS_PER_VISITED = 0.02  # fetched in the order of the index
-# Under a filter, so many times more are fetched than are wanted to pass: those that pass may lie apart from the query.
-_OVER_FETCH = 10
+# Under a filter, so many times more are fetched than must be for enough to pass. Where few of the query's neighbours pass, those
+# that do lie apart from it, and the index finds them less surely.
+_OVER_FETCH, _OVER_FETCH_APART = 5, 20
+_NEIGHBOURS = 32  # in the sample
 
 
 @dataclass(frozen=True)
@@ -49,9 +53,9 @@ class Plan:
         }
 
 
-def choose(space: EmbeddingSpace, items: QuerySet[Item] | None, *, limit: int) -> Plan:
-    """``items``: those under the filter; ``None`` when there is no filter."""
-    found = indexing.standing(space)
+def choose(space: EmbeddingSpace, query: Vectors, items: QuerySet[Item] | None, *, limit: int) -> Plan:
+    """``query`` is ``(space.dimension,)``; ``items`` are those under the filter, ``None`` when there is no filter."""
+    found = indexing.standing_lately(space)
     rows = found.rows
     if not found.has_index:
         reason = (
@@ -67,7 +71,9 @@ def choose(space: EmbeddingSpace, items: QuerySet[Item] | None, *, limit: int) -
     passing = sample.passing(items)
     share = float(passing.mean()) if len(passing) else 0.0
     exact_ms = share * rows * _MS_PER_COMPARED
-    number = math.ceil(_OVER_FETCH * limit / max(share, 1e-6))
+    neighbours = np.argsort(-(sample.vectors[: len(passing)] @ query))[:_NEIGHBOURS]
+    are_apart = passing[neighbours].mean() < share / 2 if len(passing) else False
+    number = math.ceil((_OVER_FETCH_APART if are_apart else _OVER_FETCH) * limit / max(share, 1e-6))
     index_ms = number * _MS_PER_VISITED
     uses_index = index_ms < exact_ms
     why = (
@@ -80,7 +86,7 @@ def choose(space: EmbeddingSpace, items: QuerySet[Item] | None, *, limit: int) -
         rows,
         share,
         number=number if uses_index else 0,
-        ef_search=min(indexing.MOST_EF_SEARCH, max(2 * space.ef_search, 2 * limit)) if uses_index else 0,
+        ef_search=min(indexing.MOST_EF_SEARCH, max(space.ef_search, 2 * limit)) if uses_index else 0,
         sample=sample,
         passing=passing,
     )

@@ -158,7 +158,7 @@ def run(
     """
     space, vector = compile(query)
     items = query.items if query.filter else None
-    plan = planning.choose(space, items, limit=limit)
+    plan = planning.choose(space, vector, items, limit=limit)
     answer = None
     if plan.uses_index and after is None and not exact:
         answer = _through_index(space, vector, query, plan, limit=limit, min_score=min_score)
@@ -202,8 +202,7 @@ def _through_index(
 def _filtered(query: Query, found: Ranked, limit: int) -> Ranked:
     """The best ``limit`` that the filter lets pass."""
     if query.filter:
-        passing = set(query.items.filter(pk__in=found.item_ids.tolist()).order_by().values_list("pk", flat=True))
-        keep = np.fromiter((pk in passing for pk in found.item_ids.tolist()), dtype=bool, count=len(found.item_ids))
+        keep = vectors.among(query.items, found.item_ids)
         found = Ranked(found.item_ids[keep], found.scores[keep])
     return Ranked(found.item_ids[:limit], found.scores[:limit])
 

@@ -41,9 +41,7 @@ class Sample:
 
     def passing(self, items: QuerySet[Item]) -> npt.NDArray[np.bool_]:
         """Which of the first of them are among ``items``: enough to tell the share."""
-        asked = self.item_ids[:_ASKED]
-        found = set(items.filter(pk__in=asked.tolist()).order_by().values_list("pk", flat=True))
-        return np.fromiter((pk in found for pk in asked.tolist()), dtype=bool, count=len(asked))
+        return vectors.among(items, self.item_ids[:_ASKED])
 
 
 _kept: dict[int, Sample] = {}

@@ -29,6 +29,7 @@ def small(monkeypatch: pytest.MonkeyPatch, unheard: None) -> None:
     monkeypatch.setattr(indexing, "LEAST_ROWS", 500)
     monkeypatch.setattr(indexing, "_CALM_S", 0.05)
     monkeypatch.setattr(samples, "_kept", {})
+    monkeypatch.setattr(indexing, "_LATELY_S", -1.0)
 
 
 @pytest.fixture
@@ -159,9 +160,10 @@ def test_the_cheaper_way_is_chosen(many: Dataset) -> None:
     build(many)
     space = space_of(many)
     items = filters.items_of(many)
-    assert planning.choose(space, None, limit=100).uses_index
-    assert not planning.choose(space, items.filter(split="rare"), limit=100).uses_index
-    half = planning.choose(space, items.filter(split="half"), limit=100)
+    vector = made(1)[0]
+    assert planning.choose(space, vector, None, limit=100).uses_index
+    assert not planning.choose(space, vector, items.filter(split="rare"), limit=100).uses_index
+    half = planning.choose(space, vector, items.filter(split="half"), limit=100)
     assert 0.4 < half.share < 0.6
     assert not half.uses_index  # of so few, comparing a thousand takes no time
 
