@@ -15,14 +15,15 @@ from datasets.errors import Conflict, Refused
 from datasets.imaging import UnreadableImage, read_image
 from datasets.models import Dataset, Item, Modality, QueryImage
 
-from . import encoders, spaces, vectors
+from . import encoders, spaces, understanding, vectors
 from .models import EmbeddingSpace
-from .vectors import Ranked, Vectors
+from .understanding import Understood
+from .vectors import Histogram, Ranked, Vectors
 
 MAX_WORDS = 2_000  # characters: an encoder reads some 250 tokens of them at most
 MAX_EXAMPLES = 1_000
 MAX_IMAGE_BYTES = 64 << 20
-_KEYS = {"text", "like", "unlike", "image", "filter"}
+_KEYS = {"text", "like", "unlike", "image", "filter", "literal"}
 
 
 class InvalidQuery(Refused):
@@ -39,10 +40,21 @@ class Query:
 
     dataset: Dataset
     text: str = ""
+    is_literal: bool = False  # the text is words, whatever could be understood in it
+    understood: Understood = field(default_factory=lambda: Understood(""))
     like: tuple[int, ...] = ()
     unlike: tuple[int, ...] = ()
     image: QueryImage | None = None
-    filter: filters.Filter = field(default_factory=filters.Filter)
+    filter: filters.Filter = field(default_factory=filters.Filter)  # what was understood is in it
+
+    @property
+    def words(self) -> str:
+        """What of the text is compared."""
+        return self.understood.words
+
+    @property
+    def is_filter_alone(self) -> bool:
+        return not (self.words or self.like or self.unlike or self.image)
 
     @property
     def said(self) -> dict[str, Any]:
@@ -52,12 +64,13 @@ class Query:
             "like": list(self.like),
             "unlike": list(self.unlike),
             "image": self.image.sha256 if self.image else "",
+            "literal": self.is_literal,
         }
 
 
 @dataclass(frozen=True)
 class Answer:
-    space: EmbeddingSpace
+    space: EmbeddingSpace | None  # None: the filter alone has answered
     ranked: Ranked
     total: int  # items that the filter lets pass, embedded or not
     is_exact: bool
@@ -72,18 +85,25 @@ def parse(dataset: Dataset, raw: Mapping[str, Any]) -> Query:
         raise InvalidQuery("A query is an object with text, like, unlike, image and filter.")
     if unknown := set(raw) - _KEYS - {"limit", "min_score"}:
         raise InvalidQuery(f"A query has no “{min(unknown)}”. Use text, like, unlike, image, filter.")
-    text = raw.get("text") or ""
-    if not isinstance(text, str) or "\x00" in text:
-        raise InvalidQuery("text is a string of words.")
-    text = text.strip()
-    if len(text) > MAX_WORDS:
-        raise InvalidQuery(f"The text has {len(text):,} characters; a query takes {MAX_WORDS:,}. Shorten it.")
+    text, is_literal = _text(raw.get("text")), raw.get("literal") or False
+    if not isinstance(is_literal, bool):
+        raise InvalidQuery("literal is true or false.")
+    understood = Understood(text) if is_literal else understanding.understand(dataset, text)
     like, unlike = _examples(dataset, raw, "like"), _examples(dataset, raw, "unlike")
     image = _kept_image(dataset, raw.get("image"))
-    if not (text or like or image):
+    if not (text or like or image) or (unlike and not (understood.words or like or image)):
         reason = "It says only what to avoid: add what to look for." if unlike else "It is empty."
         raise InvalidQuery(f"There is nothing to look for. {reason} Give text, like or image.")
-    return Query(dataset, text, like, unlike, image, filters.parse(dataset, raw.get("filter")))
+    conditions = (
+        *filters.parse(dataset, raw.get("filter")).conditions,
+        *filters.parse(dataset, understood.filter).conditions,
+    )
+    return Query(dataset, text, is_literal, understood, like, unlike, image, filters.Filter(conditions))
+
+
+def understand(dataset: Dataset, text: Any) -> Understood:
+    """What a query in these words would mean. Raises ``InvalidQuery``."""
+    return understanding.understand(dataset, _text(text))
 
 
 def keep_image(dataset: Dataset, stream: IO[bytes]) -> QueryImage:
@@ -112,6 +132,8 @@ def run(query: Query, *, limit: int | None, min_score: float | None = None) -> A
 
     Raises ``NoLanguageSpace``, ``NoImageSpace``, ``SpaceNotReady``, ``ExampleNotReady``, ``EncoderUnavailable``.
     """
+    if query.is_filter_alone:
+        return _filtered(query, limit)
     space, vector = compile(query)
     items = query.filter.apply(filters.items_of(query.dataset))
     ranked = vectors.rank(space, vector, items, limit=limit, min_score=min_score)
@@ -121,8 +143,10 @@ def run(query: Query, *, limit: int | None, min_score: float | None = None) -> A
 def select(dataset: Dataset, raw: Mapping[str, Any], min_score: float | None) -> QuerySet[Item]:
     """The items that a query scores at least ``min_score``: the same scan as ``run``, so what was counted is meant."""
     query = parse(dataset, raw)
-    space, vector = compile(query)
     items = query.filter.apply(filters.items_of(dataset))
+    if query.is_filter_alone:
+        return items
+    space, vector = compile(query)
     return vectors.scoring_at_least(space, vector, items, min_score)
 
 
@@ -133,7 +157,7 @@ def compile(query: Query) -> tuple[EmbeddingSpace, Vectors]:
     weights); words and an uploaded image count as one positive each.
     """
     examples = bool(query.like or query.unlike)
-    space = spaces.space_for(query.dataset, words=bool(query.text), image=query.image is not None)
+    space = spaces.space_for(query.dataset, words=bool(query.words), image=query.image is not None)
     known = vectors.of_items(space, [*query.like, *query.unlike]) if examples else {}
     if missing := [pk for pk in (*query.like, *query.unlike) if pk not in known]:
         spaces.must_be_ready(space)
@@ -143,8 +167,8 @@ def compile(query: Query) -> tuple[EmbeddingSpace, Vectors]:
             + ": it is not embedded yet, or could not be. Wait for the embedding, or choose another example."
         )
     positives = [known[pk] for pk in query.like]
-    if query.text:
-        positives.append(encoders.get(space.encoder).encode_texts([query.text])[space.output][0])
+    if query.words:
+        positives.append(encoders.get(space.encoder).encode_texts([query.words])[space.output][0])
     if query.image:
         with media.open_stored(query.image.file) as file:
             encoder = encoders.get(space.encoder)
@@ -157,6 +181,25 @@ def compile(query: Query) -> tuple[EmbeddingSpace, Vectors]:
         return space, vectors.normalised(combined)
     except vectors.WrongVectors as error:
         raise InvalidQuery("What is to be like and unlike cancel out. Take another example.") from error
+
+
+def _filtered(query: Query, limit: int | None) -> Answer:
+    """Nothing is compared: what passes the filter, in the order of the ids, without scores."""
+    items = query.filter.apply(filters.items_of(query.dataset))
+    ids = np.fromiter(items.order_by("pk").values_list("pk", flat=True)[:limit].iterator(), dtype=np.int64)
+    scores = np.full(len(ids), np.nan, dtype=np.float32)
+    total = len(ids) if limit is None else items.count()
+    return Answer(None, Ranked(ids, scores, total, Histogram(0.0, 0.0, [])), total=total, is_exact=True)
+
+
+def _text(raw: Any) -> str:
+    text = raw or ""
+    if not isinstance(text, str) or "\x00" in text:
+        raise InvalidQuery("text is a string of words.")
+    text = text.strip()
+    if len(text) > MAX_WORDS:
+        raise InvalidQuery(f"The text has {len(text):,} characters; a query takes {MAX_WORDS:,}. Shorten it.")
+    return text
 
 
 def _examples(dataset: Dataset, raw: Mapping[str, Any], name: str) -> tuple[int, ...]:
