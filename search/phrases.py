@@ -500,6 +500,11 @@ def _condition(what: Class, quantity: str, details: Mapping[str, Any]) -> dict[s
     return {"objects": {"class": what.name, **({"count": quantity} if quantity else {}), **details}}
 
 
+def words_in(text: str) -> list[str]:
+    """Its words as they are read: in lower case, without what stands between them."""
+    return [one.word for one in _tokens(text) if any(character.isalnum() for character in one.word)]
+
+
 def _tokens(text: str) -> list[_Token]:
     """Words in lower case; the hyphens inside of them are none, so that “bottom-right” reads as “bottom right”."""
     found = [_Token(match[0].casefold(), match.start(), match.end()) for match in _TOKEN.finditer(text)]

@@ -10,7 +10,6 @@ from datasets.models import Job, RegionLayer
 
 from .. import comparison, tiles
 from ..detectors import MOST_PER_IMAGE, SCORE_FLOOR
-from ..phrases import Source
 
 
 @extend_schema_field({"type": "object", "additionalProperties": True})
@@ -68,7 +67,7 @@ class SaidSerializer(serializers.Serializer[Any]):
 
 class UnderstoodPartSerializer(serializers.Serializer[Any]):
     phrase = serializers.CharField(help_text="What was said.")
-    source = serializers.ChoiceField(choices=[(one.value, one.value) for one in Source], help_text="What answers it.")
+    source = serializers.CharField(help_text="What answers it: detections, measures or colour.")
     filter = serializers.DictField(child=serializers.JSONField(), help_text="The condition that it stands for.")
     by = serializers.CharField(allow_blank=True, help_text="The model whose detections answer it.")
 
