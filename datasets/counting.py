@@ -55,6 +55,10 @@ _BESIDE = """other.item_id = one.item_id AND other.id <> one.id
        AND least(other.x + other.width, one.x + one.width) - greatest(other.x, one.x) <= least(other.width, one.width) / 3"""
 
 
+# As a NOT IN it would be slow without end where there are too many for the memory of a query.
+_UNCOLOURED = "SELECT FROM seen WHERE seen.item_id = datasets_predicteditem.item_id AND colors IS NULL"
+
+
 class NotDetected(Refused):
     """Nothing that has looked at the dataset knows this class; the message says what is known."""
 
@@ -103,7 +107,7 @@ def having(dataset: Dataset, wanted: Objects) -> Q:
         of_colour, shares = _of_colour(wanted.colors)
         steps.append(f"coloured AS (SELECT * FROM seen WHERE {of_colour})")
         params += shares
-        counted, unknown = "coloured", " AND item_id NOT IN (SELECT item_id FROM seen WHERE colors IS NULL)"
+        counted, unknown = "coloured", f" AND NOT EXISTS ({_UNCOLOURED})"
     if wanted.arrangement:
         if wanted.arrangement != SIDE_BY_SIDE:
             raise ValueError(f"An arrangement is “{SIDE_BY_SIDE}”, not “{wanted.arrangement[:80]}”.")

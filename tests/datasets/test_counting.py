@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.db import connection
 from rest_framework.test import APIClient
 
 from datasets import filters, predictions
@@ -65,6 +66,16 @@ def test_as_many_as_asked_for(dataset: Dataset, count: Any, numbers: list[int]) 
     assert matching(dataset, count__person=count) == [found[number] for number in numbers]
 
 
+def test_counting_alone_reads_the_index_alone(dataset: Dataset) -> None:
+    saw(dataset, people(3))
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute("SET LOCAL enable_bitmapscan = off")
+    for raw in ({"count": {"person": ">2"}}, {"count": {"person": 0}}):
+        plan = filters.parse(dataset, raw).apply(filters.items_of(dataset)).explain()
+        assert "Index Only Scan using prediction_to_count" in plan
+
+
 def test_what_is_hardly_one_does_not_count_unless_that_is_said(dataset: Dataset) -> None:
     doubtful, sure = saw(dataset, people(1, score=0.1), people(1))
     assert matching(dataset, count={"person": ">0"}) == [sure]
@@ -102,11 +113,15 @@ def test_how_large_it_is_and_how_many_are_so(dataset: Dataset) -> None:
     assert matching(dataset, objects=[{"class": "face", "size": ">0.5", "count": 0}]) == [far]
 
 
+def all_of(color: str) -> bytes:
+    return bytes(255 * (name == color) for name in COLOUR_NAMES)
+
+
 def coloured(dataset: Dataset, *items: list[tuple[Shape, str | None]]) -> list[int]:
     """Items with cars, each all of one colour; None is one whose colour nobody has measured."""
     made = add_items(dataset, len(items))
     said = [
-        Predicted(item.pk, "car", 0.9, box, colors=color and bytes(255 * (name == color) for name in COLOUR_NAMES))
+        Predicted(item.pk, "car", 0.9, box, colors=all_of(color) if color else None)
         for item, cars in zip(made, items, strict=True)
         for box, color in cars
     ]
