@@ -21,8 +21,9 @@ from . import encoders, phrases
 from .encoders.base import Array, unit
 from .phrases import Class, Part, Reading, words_of
 
+ENCODER = "starter-text"
 # Cosine of two nouns from which on they mean the same, and how much nearer the class must be than the next one. Of 82
-# synonyms of COCO's classes these find 45, and none of another class; of 147 nouns that are none, one (docs/searching.md).
+# synonyms of COCO's classes these find 42, and none of another class; of 147 nouns that are none, one (docs/searching.md).
 SYNONYM, MARGIN = 0.7, 0.05
 # A word of a class's name is always near it: a “sign” is not yet a “stop sign”, but a “phone” is a “cell phone”.
 PART_OF_NAME = 0.75
@@ -61,7 +62,8 @@ class Understood:
 
 
 def understand(dataset: Dataset, text: str) -> Understood:
-    """Never raises, whatever ``text`` is. A query for each detector of the dataset and one more."""
+    """Whatever ``text`` is, it has some meaning. A query for each detector of the dataset and one more; a pass of the text
+    encoder for a noun that is no class. Raises ``EncoderUnavailable`` where that cannot be loaded."""
     if dataset.modality != Modality.IMAGE:
         return Understood(text.strip())
     known = counting.known(dataset)
@@ -177,5 +179,5 @@ def _nearest(noun: str, labels: tuple[str, ...], surely: bool) -> str | None:
 @lru_cache(maxsize=512)
 def _vectors(texts: tuple[str, ...]) -> Array:
     """``(n, dimension)``, of unit length."""
-    encoder = encoders.get("starter-text")
+    encoder = encoders.get(ENCODER)
     return unit(encoder.encode_texts(list(texts))["text"], who=encoder.spec.title)

@@ -8,7 +8,9 @@ import time
 import structlog
 from django.db import DatabaseError, connections
 
-from . import encoders
+from datasets.models import PredictionModel
+
+from . import encoders, understanding
 from .encoders import runtime
 from .encoders.base import EncoderError, EncoderUnavailable, UnknownEncoder
 from .models import EmbeddingSpace
@@ -28,7 +30,8 @@ def load_default_encoders() -> None:
 
 
 def load_encoders_later() -> None:
-    """In a thread of this process: the encoders of the spaces that take words are read into memory."""
+    """In a thread of this process: the encoders of the spaces that take words are read into memory, and the one
+    that compares nouns with what is detected."""
     timer = threading.Timer(_DELAY_S, _load_encoders)
     timer.daemon = True
     timer.start()
@@ -48,6 +51,8 @@ def _load_encoders() -> None:
     try:
         ready = EmbeddingSpace.objects.filter(state=EmbeddingSpace.State.READY, accepts__contains=["text"])
         names = set(ready.values_list("encoder", flat=True))
+        if PredictionModel.objects.exists():
+            names.add(understanding.ENCODER)
         for name in names:
             encoders.get(name).encode_texts(["a photo"])
     except (DatabaseError, EncoderError, EncoderUnavailable, UnknownEncoder) as error:
