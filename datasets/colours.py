@@ -40,6 +40,11 @@ def shares(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     return (counts / max(counts.sum(), 1)).astype(np.float32)
 
 
+def as_bytes(shares: npt.NDArray[np.float32]) -> bytes:
+    """Eleven bytes, 255 is all: what is stored of a box."""
+    return (shares * 255).round().astype(np.uint8).tobytes()
+
+
 @cache
 def _table() -> npt.NDArray[np.uint8]:
     """The name of every cell of the sRGB cube."""

@@ -6,6 +6,7 @@ came over the wire into conditions and refuses what it does not know; ``Filter.a
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -171,9 +172,7 @@ def _color(dataset: Dataset, key: str, value: Any) -> Q:
         raise InvalidFilter('color takes an object of shares, for example {"red": ">0.3"}.')
     q = Q()
     for name, share in value.items():
-        if name not in COLOUR_NAMES:
-            raise InvalidFilter(f"“{name}” is none of the eleven basic colours: {', '.join(COLOUR_NAMES)}.")
-        q &= _range(f"color.{name}", share, f"colors__{COLOUR_NAMES.index(name)}")
+        q &= _range(f"color.{name}", share, f"colors__{COLOUR_NAMES.index(_colour(name))}")
     return q
 
 
@@ -196,7 +195,7 @@ def _must_be_few(key: str, wanted: Collection[Any]) -> None:
         raise InvalidFilter(f"{key} takes {_MOST_COUNTED} kinds of objects at most, not {len(wanted):,}.")
 
 
-_OBJECT_KEYS = {"class", "count", "position", "size", "score"}
+_OBJECT_KEYS = {"class", "count", "position", "size", "color", "arrangement", "score"}
 _MOST_COUNTED = 20  # kinds of objects in one condition: each is a query of its own
 
 
@@ -204,13 +203,14 @@ def _objects(dataset: Dataset, key: str, value: Any) -> Q:
     wanted = value if isinstance(value, list) else [value]
     _must_be_few(key, wanted)
     q = Q()
-    for one in wanted:
+    for one in map(_from_address, wanted):
         if not isinstance(one, Mapping) or not isinstance(one.get("class"), str):
             raise InvalidFilter('objects takes a list like [{"class": "person", "count": ">=1", "position": "left"}].')
         if unknown := set(one) - _OBJECT_KEYS:
             raise InvalidFilter(f"objects has no “{min(unknown)}”. Use {', '.join(sorted(_OBJECT_KEYS))}.")
-        if not isinstance(one.get("position", ""), str):
-            raise InvalidFilter("objects.position is a string, for example “bottom right”.")
+        for name, example in (("position", "bottom right"), ("arrangement", counting.SIDE_BY_SIDE)):
+            if not isinstance(one.get(name, ""), str):
+                raise InvalidFilter(f"objects.{name} is a string, for example “{example}”.")
         score = _number("objects.score", one.get("score", counting.THRESHOLD))
         if not 0 <= score <= 1:
             raise InvalidFilter(f"objects.score is a number from 0 to 1, not {score:g}.")
@@ -220,12 +220,38 @@ def _objects(dataset: Dataset, key: str, value: Any) -> Q:
             one.get("position", ""),
             _bounds("objects.size", one["size"]) if "size" in one else None,
             score,
+            _box_colors(one["color"]) if "color" in one else None,
+            one.get("arrangement", ""),
         )
         try:
             q &= counting.having(dataset, objects)
         except ValueError as error:
-            raise InvalidFilter(f"objects.position: {error}") from None
+            raise InvalidFilter(f"objects: {error}") from None
     return q
+
+
+def _from_address(one: Any) -> Any:
+    """In a query string an object is JSON."""
+    if not isinstance(one, str):
+        return one
+    try:
+        return json.loads(one)
+    except (ValueError, RecursionError):
+        return one
+
+
+def _box_colors(value: Any) -> dict[str, Bounds]:
+    """``"red"``, or shares as ``color`` takes them."""
+    shares = {value: f">={counting.COLOUR_SHARE}"} if isinstance(value, str) else value
+    if not isinstance(shares, Mapping):
+        raise InvalidFilter('objects.color is a colour or an object of shares, for example "red" or {"red": ">0.3"}.')
+    return {_colour(name): _bounds(f"objects.color.{name}", share) for name, share in shares.items()}
+
+
+def _colour(name: Any) -> str:
+    if name not in COLOUR_NAMES:
+        raise InvalidFilter(f"“{str(name)[:80]}” is none of the eleven basic colours: {', '.join(COLOUR_NAMES)}.")
+    return str(name)
 
 
 def _created_after(dataset: Dataset, key: str, value: Any) -> Q:

@@ -22,6 +22,7 @@ class Predicted:
     score: float  # 0..1
     box: Shape | None = None
     region_id: int | None = None
+    colors: bytes | None = None  # see ``colours.as_bytes``
 
 
 def model_named(dataset: Dataset, name: str, labels: Sequence[str] = ()) -> PredictionModel:
@@ -44,12 +45,13 @@ def replace(model: PredictionModel, item_ids: Sequence[int], said: Iterable[Pred
     _forget(model, item_ids)
     with connection.cursor() as cursor:
         with cursor.copy(
-            "COPY datasets_prediction (model_id, item_id, region_id, label, score, x, y, width, height) FROM STDIN"
+            "COPY datasets_prediction (model_id, item_id, region_id, label, score, x, y, width, height, colors)"
+            " FROM STDIN"
         ) as copy:
             for one in said:
                 box = (one.box.x, one.box.y, one.box.width, one.box.height) if one.box else (None,) * 4
                 label = one.label.replace("\x00", "")[:MOST_LABEL_CHARACTERS]
-                copy.write_row((model.pk, one.item_id, one.region_id, label, one.score, *box))
+                copy.write_row((model.pk, one.item_id, one.region_id, label, one.score, *box, one.colors))
                 number += 1
         with cursor.copy("COPY datasets_predicteditem (model_id, item_id) FROM STDIN") as copy:
             for item_id in item_ids:

@@ -22,7 +22,7 @@ _SAMPLED = 16
 _LONGEST_SAMPLE_S = 4.0
 _INPUTS_AT_ONCE = 32
 # Rows of datasets_region and datasets_prediction with their indexes, as they were measured.
-_REGION_BYTES, _PREDICTION_BYTES = 160, 230
+_REGION_BYTES, _PREDICTION_BYTES = 160, 240
 
 
 @dataclass(frozen=True)

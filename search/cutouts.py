@@ -20,6 +20,7 @@ _MARGIN = 8 / 7
 # A box with a shorter side than this part of the image's is enlarged for the encoder: to have its pixels too would mean to
 # decode every picture at its full size.
 SMALLEST_SHARP = 0.25
+_SAMPLE_SIDE = 32
 
 
 def least_side(image_side: int, shapes: list[Shape]) -> int:
@@ -41,6 +42,13 @@ def cut(picture: Image.Image, shape: Shape) -> Image.Image:
     square = Image.new("RGB", (side, side), GREY)
     square.paste(part, ((side - part.width) // 2, (side - part.height) // 2), mask)
     return square
+
+
+def sample(picture: Image.Image, shape: Shape) -> Image.Image:
+    """Some pixels of the box as they are, at most a thousand."""
+    left, top, right, bottom = box = _pixels(picture, shape)
+    size = min(right - left, _SAMPLE_SIDE), min(bottom - top, _SAMPLE_SIDE)
+    return picture.resize(size, Image.Resampling.NEAREST, box=box)
 
 
 def _pixels(picture: Image.Image, shape: Shape) -> tuple[int, int, int, int]:

@@ -340,6 +340,7 @@ def _encode_images(claim: _Claim, found: Spaces, decoders: ThreadPoolExecutor) -
                 claim.failed[target] = f"{layer.detector}: {seen}"
                 continue
             plan.detections[target] = seen
+            plan.colors[target] = regions.colors_of(picture, seen)
             plan.shapes[target] = regions.kept(layer, seen)
             take(target, plan.inputs(target, picture, loaded[target.encoder]))
 

@@ -16,16 +16,17 @@ from datasets.errors import Conflict, Refused
 from datasets.imaging import UnreadableImage, read_image
 from datasets.models import Dataset, Item, Modality, QueryImage
 
-from . import coverage, encoders, indexing, planning, spaces, vectors
+from . import coverage, encoders, indexing, planning, spaces, understanding, vectors
 from .models import EmbeddingSpace
 from .planning import Plan
+from .understanding import Understood
 from .vectors import Histogram, Place, Ranked, Vectors
 
 MAX_WORDS = 2_000  # characters: an encoder reads some 250 tokens of them at most
 MAX_EXAMPLES = 1_000
 MAX_IMAGE_BYTES = 64 << 20
 _ROUNDING = 1e-4  # between scores of the database and those computed here
-_KEYS = {"text", "like", "unlike", "image", "filter"}
+_KEYS = {"text", "like", "unlike", "image", "filter", "literal"}
 
 
 class InvalidQuery(Refused):
@@ -42,10 +43,21 @@ class Query:
 
     dataset: Dataset
     text: str = ""
+    is_literal: bool = False  # the text is words, whatever could be understood in it
+    understood: Understood = field(default_factory=lambda: Understood(""))
     like: tuple[int, ...] = ()
     unlike: tuple[int, ...] = ()
     image: QueryImage | None = None
-    filter: filters.Filter = field(default_factory=filters.Filter)
+    filter: filters.Filter = field(default_factory=filters.Filter)  # what was understood is in it
+
+    @property
+    def words(self) -> str:
+        """What of the text is compared."""
+        return self.understood.words
+
+    @property
+    def is_filter_alone(self) -> bool:
+        return not (self.words or self.like or self.unlike or self.image)
 
     @property
     def items(self) -> QuerySet[Item]:
@@ -60,12 +72,13 @@ class Query:
             "like": list(self.like),
             "unlike": list(self.unlike),
             "image": self.image.sha256 if self.image else "",
+            "literal": self.is_literal,
         }
 
 
 @dataclass(frozen=True)
 class Answer:
-    space: EmbeddingSpace
+    space: EmbeddingSpace | None  # None: the filter alone has answered
     best: Ranked
     total: int  # items that the filter lets pass, embedded or not
     embedded: int  # of them with a vector
@@ -92,18 +105,25 @@ def parse(dataset: Dataset, raw: Mapping[str, Any]) -> Query:
         raise InvalidQuery("A query is an object with text, like, unlike, image and filter.")
     if unknown := set(raw) - _KEYS - {"limit", "min_score"}:
         raise InvalidQuery(f"A query has no “{min(unknown)}”. Use text, like, unlike, image, filter.")
-    text = raw.get("text") or ""
-    if not isinstance(text, str) or "\x00" in text:
-        raise InvalidQuery("text is a string of words.")
-    text = text.strip()
-    if len(text) > MAX_WORDS:
-        raise InvalidQuery(f"The text has {len(text):,} characters; a query takes {MAX_WORDS:,}. Shorten it.")
+    text, is_literal = _text(raw.get("text")), raw.get("literal") or False
+    if not isinstance(is_literal, bool):
+        raise InvalidQuery("literal is true or false.")
+    understood = Understood(text) if is_literal else understanding.understand(dataset, text)
     like, unlike = _examples(dataset, raw, "like"), _examples(dataset, raw, "unlike")
     image = _kept_image(dataset, raw.get("image"))
-    if not (text or like or image):
+    if not (text or like or image) or (unlike and not (understood.words or like or image)):
         reason = "It says only what to avoid: add what to look for." if unlike else "It is empty."
         raise InvalidQuery(f"There is nothing to look for. {reason} Give text, like or image.")
-    return Query(dataset, text, like, unlike, image, filters.parse(dataset, raw.get("filter")))
+    conditions = (
+        *filters.parse(dataset, raw.get("filter")).conditions,
+        *filters.parse(dataset, understood.filter).conditions,
+    )
+    return Query(dataset, text, is_literal, understood, like, unlike, image, filters.Filter(conditions))
+
+
+def understand(dataset: Dataset, text: Any) -> Understood:
+    """What a query in these words would mean. Raises ``InvalidQuery``."""
+    return understanding.understand(dataset, _text(text))
 
 
 def parse_after(raw: Any) -> After | None:
@@ -156,6 +176,8 @@ def run(
 
     Raises ``NoLanguageSpace``, ``NoImageSpace``, ``SpaceNotReady``, ``ExampleNotReady``, ``EncoderUnavailable``.
     """
+    if query.is_filter_alone:
+        return _listed(query, limit, after)
     space, vector = compile(query)
     items = query.items if query.filter else None
     plan = planning.choose(space, vector, items, limit=limit)
@@ -250,9 +272,29 @@ def _at_least(ranked: Ranked, min_score: float | None) -> Ranked:
     return Ranked(ranked.item_ids[keep], ranked.scores[keep])
 
 
+def _listed(query: Query, limit: int | None, after: After | None = None) -> Answer:
+    """Nothing is compared: what passes the filter, in the order of the ids, without scores."""
+    items = query.items
+    if after and after.place:
+        items = items.filter(pk__gt=after.place[1])
+    ids = np.fromiter(items.order_by("pk").values_list("pk", flat=True)[:limit].iterator(), dtype=np.int64)
+    return Answer(
+        None,
+        Ranked(ids, np.full(len(ids), np.nan)),
+        total=query.items.count(),
+        embedded=0,
+        histogram=Histogram(0.0, 0.0, []),
+        is_exact=True,
+        plan=Plan(False, "Nothing is compared: the filter alone answers.", 0),
+        next={"place": [0.0, int(ids[-1])]} if len(ids) == limit else None,
+    )
+
+
 @transaction.atomic
 def rank_all(query: Query) -> Answer:
     """All embedded items that the filter lets pass, exactly ordered."""
+    if query.is_filter_alone:
+        return _listed(query, None)
     space, vector = compile(query)
     ranked = vectors.rank_all(space, vector, query.items if query.filter else None)
     total = query.items.count()
@@ -264,6 +306,8 @@ def rank_all(query: Query) -> Answer:
 def select(dataset: Dataset, raw: Mapping[str, Any], min_score: float | None) -> QuerySet[Item]:
     """The items that a query scores at least ``min_score``: the same scan as ``run``, so what was counted is meant."""
     query = parse(dataset, raw)
+    if query.is_filter_alone:
+        return query.items
     space, vector = compile(query)
     return vectors.scoring_at_least(space, vector, query.items, min_score)
 
@@ -275,7 +319,7 @@ def compile(query: Query) -> tuple[EmbeddingSpace, Vectors]:
     weights); words and an uploaded image count as one positive each.
     """
     examples = bool(query.like or query.unlike)
-    space = spaces.space_for(query.dataset, words=bool(query.text), image=query.image is not None)
+    space = spaces.space_for(query.dataset, words=bool(query.words), image=query.image is not None)
     known = vectors.of_items(space, [*query.like, *query.unlike]) if examples else {}
     if missing := [pk for pk in (*query.like, *query.unlike) if pk not in known]:
         spaces.must_be_ready(space)
@@ -285,8 +329,8 @@ def compile(query: Query) -> tuple[EmbeddingSpace, Vectors]:
             + ": it is not embedded yet, or could not be. Wait for the embedding, or choose another example."
         )
     positives = [known[pk] for pk in query.like]
-    if query.text:
-        positives.append(encoders.get(space.encoder).encode_texts([query.text])[space.output][0])
+    if query.words:
+        positives.append(encoders.get(space.encoder).encode_texts([query.words])[space.output][0])
     if query.image:
         with media.open_stored(query.image.file) as file:
             encoder = encoders.get(space.encoder)
@@ -299,6 +343,16 @@ def compile(query: Query) -> tuple[EmbeddingSpace, Vectors]:
         return space, vectors.normalised(combined)
     except vectors.WrongVectors as error:
         raise InvalidQuery("What is to be like and unlike cancel out. Take another example.") from error
+
+
+def _text(raw: Any) -> str:
+    text = raw or ""
+    if not isinstance(text, str) or "\x00" in text:
+        raise InvalidQuery("text is a string of words.")
+    text = text.strip()
+    if len(text) > MAX_WORDS:
+        raise InvalidQuery(f"The text has {len(text):,} characters; a query takes {MAX_WORDS:,}. Shorten it.")
+    return text
 
 
 def _examples(dataset: Dataset, raw: Mapping[str, Any], name: str) -> tuple[int, ...]:

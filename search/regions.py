@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
 from PIL import Image
 
-from datasets import predictions
+from datasets import colours, predictions
 from datasets import regions as stored
 from datasets.models import Dataset, Region, RegionLayer
 from datasets.predictions import Predicted
@@ -51,6 +52,7 @@ class Plan:
     drawn: dict[Target, list[Region]] = field(default_factory=lambda: defaultdict(list))
     shapes: dict[Target, list[Shape]] = field(default_factory=dict)  # known at first, or once its detector has looked
     detections: dict[Target, list[Detection]] = field(default_factory=dict)
+    colors: dict[Target, list[bytes]] = field(default_factory=dict)  # of the detections
 
     def wants(self, target: Target) -> bool:
         """Not when its layer is being removed."""
@@ -169,6 +171,11 @@ def _try(detect: Look, images: list[Image.Image]) -> list[list[Detection]] | str
         return str(error) or type(error).__name__
 
 
+def colors_of(picture: Image.Image, found: Sequence[Detection]) -> list[bytes]:
+    """The shares of the colours in each box, by pixels that are sampled, not mixed: red beside green is no brown."""
+    return [colours.as_bytes(colours.shares(np.asarray(cutouts.sample(picture, _box(one))))) for one in found]
+
+
 def _fit(found: Detection) -> Detection:
     """``found``, if it can be stored. Raises ``ValueError``."""
     stored.shape((found.x, found.y, found.width, found.height), None)
@@ -216,9 +223,9 @@ def store(plan: Plan, done: Iterable[Target]) -> dict[Target, list[int]]:
 
 def _said(plan: Plan, targets: list[Target], made: dict[int, list[int]]) -> Iterable[Predicted]:
     for target in targets:
-        best = sorted(plan.detections[target], key=lambda one: -one.score)
+        best = sorted(zip(plan.detections[target], plan.colors[target], strict=True), key=lambda one: -one[0].score)
         # As many as became regions are the best ones, in that order.
         region_ids: list[int | None] = [*made[target.item_id]]
         region_ids += [None] * (len(best) - len(region_ids))
-        for one, region_id in zip(best, region_ids, strict=True):
-            yield Predicted(target.item_id, one.label, one.score, _box(one), region_id)
+        for (one, colors), region_id in zip(best, region_ids, strict=True):
+            yield Predicted(target.item_id, one.label, one.score, _box(one), region_id, colors)

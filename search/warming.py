@@ -8,7 +8,9 @@ import time
 import structlog
 from django.db import DatabaseError, connections
 
-from . import encoders, indexing
+from datasets.models import PredictionModel
+
+from . import encoders, indexing, understanding
 from .encoders import runtime
 from .encoders.base import EncoderError, EncoderUnavailable, UnknownEncoder
 from .models import EmbeddingSpace
@@ -28,7 +30,8 @@ def load_default_encoders() -> None:
 
 
 def load_encoders_later() -> None:
-    """In a thread of this process: the encoders of the spaces that take words are read into memory, then the indexes."""
+    """In a thread of this process: the encoders of the spaces that take words are read into memory, and the one that compares
+    nouns with what is detected; then the indexes."""
     timer = threading.Timer(_DELAY_S, _load_for_searches)
     timer.daemon = True
     timer.start()
@@ -59,6 +62,8 @@ def _load_encoders() -> None:
     try:
         ready = EmbeddingSpace.objects.filter(state=EmbeddingSpace.State.READY, accepts__contains=["text"])
         names = set(ready.values_list("encoder", flat=True))
+        if PredictionModel.objects.exists():
+            names.add(understanding.ENCODER)
         for name in names:
             encoders.get(name).encode_texts(["a photo"])
     except (EncoderError, EncoderUnavailable, UnknownEncoder) as error:

@@ -38,7 +38,8 @@ _NOT_OURS = (
 class Instance:
     """`manage.py up` on a fresh data directory, without the demo. Ends, and its data with it, when the block does."""
 
-    def __init__(self) -> None:
+    def __init__(self, **settings: str) -> None:
+        """``settings``: of its environment, beside the usual ones."""
         self.data_dir = Path(tempfile.mkdtemp(prefix="kindred-bench-"))
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -46,7 +47,7 @@ class Instance:
         self.url = f"http://127.0.0.1:{port}"
         self._log = self.data_dir.with_suffix(".log")
         self._environment = {name: value for name, value in os.environ.items() if name not in _NOT_OURS}
-        self._environment |= {"DATA_DIR": str(self.data_dir), "PORT": str(port), "DEMO": "0"}
+        self._environment |= {"DATA_DIR": str(self.data_dir), "PORT": str(port), "DEMO": "0", **settings}
         self._cookies = CookieJar()
         self._opener = urllib.request.build_opener(
             urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor(self._cookies)

@@ -49,6 +49,12 @@ class Prediction(models.Model):
     y = models.FloatField(null=True)
     width = models.FloatField(null=True)
     height = models.FloatField(null=True)
+    # Eleven bytes instead of the sixty of an array: there are tens of millions.
+    colors = models.BinaryField(
+        max_length=11,
+        null=True,
+        help_text="Shares of the box, a byte each (255 is all), in the order of datasets.colours.",
+    )
 
     class Meta:
         ordering = ["id"]

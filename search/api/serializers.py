@@ -21,6 +21,10 @@ class QuerySerializer(serializers.Serializer[Any]):
     """The words are read by ``search.query.parse``; here they have their shapes only."""
 
     text = serializers.CharField(required=False, allow_blank=True)
+    literal = serializers.BooleanField(
+        required=False,
+        help_text="The text is words, whatever numbers, places, colours or measures could be understood in it.",
+    )
     like = serializers.ListField(child=serializers.IntegerField(), required=False)
     unlike = serializers.ListField(child=serializers.IntegerField(), required=False)
     image = serializers.CharField(
@@ -46,7 +50,9 @@ class SearchUploadSerializer(SearchSerializer):
 
 class ResultSerializer(serializers.Serializer[Any]):
     item = ItemSerializer()
-    score = serializers.FloatField(help_text="Cosine, -1 to 1.")
+    score = serializers.FloatField(
+        allow_null=True, help_text="Cosine, -1 to 1; null where the filter alone has answered."
+    )
 
 
 class HistogramSerializer(serializers.Serializer[Any]):
@@ -62,6 +68,20 @@ class SaidSerializer(serializers.Serializer[Any]):
     like = serializers.ListField(child=serializers.IntegerField())
     unlike = serializers.ListField(child=serializers.IntegerField())
     image = serializers.CharField(allow_blank=True)
+    literal = serializers.BooleanField()
+
+
+class UnderstoodPartSerializer(serializers.Serializer[Any]):
+    phrase = serializers.CharField(help_text="What was said.")
+    source = serializers.CharField(help_text="What answers it: detections, measures or colour.")
+    filter = serializers.DictField(child=serializers.JSONField(), help_text="The condition that it stands for.")
+    by = serializers.CharField(allow_blank=True, help_text="The model whose detections answer it.")
+
+
+class UnderstoodSerializer(serializers.Serializer[Any]):
+    parts = UnderstoodPartSerializer(many=True, help_text="Conditions; all of them hold.")
+    words = serializers.CharField(allow_blank=True, help_text="What is left, and is compared with the items.")
+    notes = serializers.ListField(child=serializers.CharField(), help_text="What could not be looked up, and why.")
 
 
 class PlanSerializer(serializers.Serializer[Any]):
@@ -82,8 +102,9 @@ class AnswerSerializer(serializers.Serializer[Any]):
     histogram = HistogramSerializer(help_text="Scores of all embedded items under the filter.")
     next = FilterField(allow_null=True, help_text="Send it as “after” for the next page; null on the last one.")
     took_ms = serializers.FloatField()
-    space = SpaceSerializer()
+    space = SpaceSerializer(allow_null=True, help_text="null where the filter alone has answered.")
     query = SaidSerializer()
+    understood = UnderstoodSerializer()
     plan = PlanSerializer(required=False, help_text="With “explain”.")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from typing import Any
 
@@ -24,7 +25,14 @@ from datasets.models import Dataset, Item
 from .. import encoders, offers
 from .. import query as queries
 from ..query import Answer, InvalidQuery, Query
-from .serializers import AnswerSerializer, EncoderSerializer, QuerySerializer, SearchSerializer, SearchUploadSerializer
+from .serializers import (
+    AnswerSerializer,
+    EncoderSerializer,
+    QuerySerializer,
+    SearchSerializer,
+    SearchUploadSerializer,
+    UnderstoodSerializer,
+)
 from .spaces import space_json
 
 
@@ -48,7 +56,8 @@ def _query(dataset: Dataset, request: Request, serializer: type[QuerySerializer]
     body = serializer(data=raw)
     body.is_valid(raise_exception=True)
     query = queries.parse(
-        dataset, {name: body.validated_data.get(name) for name in ("text", "like", "unlike", "image", "filter")}
+        dataset,
+        {name: body.validated_data.get(name) for name in ("text", "literal", "like", "unlike", "image", "filter")},
     )
     return query, body.validated_data
 
@@ -83,7 +92,7 @@ class SearchView(APIView):
         return Response(
             {
                 "results": [
-                    {"item": item, "score": score}
+                    {"item": item, "score": None if math.isnan(score) else score}
                     for item, (_, score) in zip(items_json(item for item, _ in ranked), ranked, strict=True)
                 ],
                 "exact": answer.is_exact,
@@ -97,17 +106,29 @@ class SearchView(APIView):
                 },
                 "next": answer.next,
                 "took_ms": _elapsed_ms(began),
-                "space": space_json(answer.space, answer.embedded),
+                "space": space_json(answer.space, answer.embedded) if answer.space else None,
                 "query": query.said,
+                "understood": query.understood.as_json(),
                 **({"plan": answer.plan.said} if asked.get("explain") else {}),
             }
         )
 
 
+class UnderstandView(APIView):
+    """What a search in these words would mean, without searching: conditions, and the words that are left."""
+
+    @extend_schema(
+        parameters=[OpenApiParameter("text", OpenApiTypes.STR, required=True)], responses=UnderstoodSerializer
+    )
+    def get(self, request: Request, pk: int) -> Response:
+        dataset = dataset_for(request.user, pk)
+        return Response(queries.understand(dataset, request.query_params.get("text")).as_json())
+
+
 class RankingView(APIView):
     """All embedded items under a query's filter, best first, as bytes: ids (of type ``X-Id-Type``), then float32 scores.
 
-    What the grid orders itself by. Numbers of both are ``X-Count``.
+    Where nothing but a filter is left of the words, they come in the order of their ids, with NaN for a score. What the grid orders itself by. Numbers of both are ``X-Count``.
     """
 
     parser_classes = [JSONParser, MultiPartParser, FormParser]
@@ -135,7 +156,7 @@ def _headers(answer: Answer, query: Query, id_type: str, began: float) -> dict[s
         "X-Exact": str(answer.is_exact).lower(),
         "X-Took-Ms": _elapsed_ms(began),
         "X-Query-Image": query.image.sha256 if query.image else "",
-        "X-Space": f"{answer.space.encoder}/{answer.space.output}",
+        "X-Space": f"{answer.space.encoder}/{answer.space.output}" if answer.space else "",
     }
 
 

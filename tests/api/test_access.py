@@ -105,6 +105,7 @@ TABLE: list[tuple[str, str, Body, str, set[int]]] = [
     ("get", "datasets/{dataset}/operations/", None, VIEWER, {200}),
     ("post", "operations/{operation}/undo/", None, REVIEWER, {200}),  # Alice's: others' needs a reviewer
     ("post", "datasets/{dataset}/search/", lambda w: {"like": [w.items[0].pk]}, VIEWER, {409}),  # not embedded yet
+    ("get", "datasets/{dataset}/search/understand/", None, VIEWER, {200}),
     ("post", "datasets/{dataset}/ranking/", lambda w: {"like": [w.items[0].pk]}, VIEWER, {409}),
     ("post", "datasets/{dataset}/vectors/", None, MANAGER, {400}),  # no file
     ("get", "spaces/{space}/vectors/", None, VIEWER, {200}),

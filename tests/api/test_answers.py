@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datasets import labelling, media, selection
+from datasets import labelling, media, predictions, selection
 from datasets.models import Dataset, Item, Operation
+from datasets.predictions import Predicted
+from datasets.regions import Shape
 from tests.fixtures import add_class, add_items
 
 
@@ -115,6 +117,7 @@ def test_a_class_can_be_named_by_its_id_too(client: Any, dataset: Dataset) -> No
         ("search/", {"text": "x" * 10_000}, "10,000 characters"),
         ("search/", {"text": "x", "limit": 5000}, "limit"),
         ("search/", {"text": "x", "filter": {"brightness": "bright"}}, "brightness takes"),
+        ("search/", {"text": "x", "literal": "perhaps"}, "boolean"),
         ("search/", {"like": [999_999_999]}, "no item 999999999"),
         ("search/", [1, 2], "A query is an object"),
     ],
@@ -241,3 +244,66 @@ def test_long_texts_can_be_cut_in_lists(client: Any, multi: Dataset) -> None:
     assert len(client.get(address(multi, "items/")).json()["results"][0]["text"]) == 6000
     assert len(client.get(f"/api/v1/items/{item.pk}/").json()["text"]) == 6000
     assert "max_text is a number" in client.get(address(multi, "items/?max_text=few")).json()["detail"]
+
+
+@pytest.fixture
+def people(dataset: Dataset) -> list[Item]:
+    """Items with none, one, two and three people."""
+    items = add_items(dataset, 4, brightness=0.5)
+    said = [
+        Predicted(item.pk, "person", 0.9, Shape(0.7, 0.1, 0.2, 0.5)) for at, item in enumerate(items) for _ in range(at)
+    ]
+    predictions.replace(predictions.model_named(dataset, "eyes", ["person"]), [item.pk for item in items], said)
+    return items
+
+
+def test_a_search_says_what_it_understood(client: Any, dataset: Dataset, people: list[Item]) -> None:
+    answer = client.post(address(dataset, "search/"), {"text": "more than one person"}, format="json").json()
+    assert [(one["item"]["id"], one["score"]) for one in answer["results"]] == [(item.pk, None) for item in people[2:]]
+    assert answer["understood"] == {
+        "parts": [
+            {
+                "phrase": "more than one person",
+                "source": "detections",
+                "filter": {"count.person": ">1"},
+                "by": "eyes",
+            }
+        ],
+        "words": "",
+        "notes": [],
+    }
+    assert (answer["space"], answer["total"], answer["exact"]) == (None, 2, True)
+    assert answer["histogram"]["counts"] == []
+    literal = {"text": "more than one person", "literal": True}
+    answer = client.post(address(dataset, "search/"), literal, format="json").json()
+    assert (answer["total"], answer["space"]["output"]) == (4, "language")
+    assert answer["understood"] == {"parts": [], "words": "more than one person", "notes": []}
+    assert answer["query"]["literal"] is True
+
+
+def test_a_ranking_by_conditions_alone_has_no_scores(client: Any, dataset: Dataset, people: list[Item]) -> None:
+    response = client.post(address(dataset, "ranking/"), {"text": "one person on the right"}, format="json")
+    assert (response.headers["X-Count"], response.headers["X-Total"], response.headers["X-Space"]) == ("1", "1", "")
+    assert np.frombuffer(response.content[:4], "<u4").tolist() == [people[1].pk]
+    assert np.isnan(np.frombuffer(response.content[4:], "<f4")).all()
+
+
+def test_an_act_on_a_search_in_words_is_for_what_it_understood(
+    client: Any, dataset: Dataset, people: list[Item]
+) -> None:
+    add_class(dataset, "crowd")
+    body = {"selection": {"query": {"text": "at least two people"}}, "label": "crowd"}
+    assert client.post(address(dataset, "annotations/"), body, format="json").json()["changed"] == 2
+
+
+def test_words_are_understood_without_a_search(client: Any, dataset: Dataset, people: list[Item]) -> None:
+    said = {"text": "sunset, dark, with 2 unicorns and no person"}
+    answer = client.get(address(dataset, "search/understand/"), said).json()
+    assert [part["filter"] for part in answer["parts"]] == [{"brightness": "<0.25"}, {"count.person": "=0"}]
+    assert answer["words"] == "sunset 2 unicorns"
+    assert answer["notes"] == [
+        "“unicorns” is none of the things that a detector here looks for, so this is searched as words."
+    ]
+    assert client.get(address(dataset, "search/understand/")).json() == {"parts": [], "words": "", "notes": []}
+    refused = client.get(address(dataset, "search/understand/"), {"text": "x" * 2_001})
+    assert (refused.status_code, "2,001 characters" in refused.json()["detail"]) == (400, True)

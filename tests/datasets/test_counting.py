@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.db import connection
 from rest_framework.test import APIClient
 
 from datasets import filters, predictions
+from datasets.colours import COLOUR_NAMES
 from datasets.errors import Refused
 from datasets.models import Dataset, Prediction
 from datasets.predictions import Predicted
@@ -63,6 +66,16 @@ def test_as_many_as_asked_for(dataset: Dataset, count: Any, numbers: list[int]) 
     assert matching(dataset, count__person=count) == [found[number] for number in numbers]
 
 
+def test_counting_alone_reads_the_index_alone(dataset: Dataset) -> None:
+    saw(dataset, people(3))
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute("SET LOCAL enable_bitmapscan = off")
+    for raw in ({"count": {"person": ">2"}}, {"count": {"person": 0}}):
+        plan = filters.parse(dataset, raw).apply(filters.items_of(dataset)).explain()
+        assert "Index Only Scan using prediction_to_count" in plan
+
+
 def test_what_is_hardly_one_does_not_count_unless_that_is_said(dataset: Dataset) -> None:
     doubtful, sure = saw(dataset, people(1, score=0.1), people(1))
     assert matching(dataset, count={"person": ">0"}) == [sure]
@@ -100,6 +113,66 @@ def test_how_large_it_is_and_how_many_are_so(dataset: Dataset) -> None:
     assert matching(dataset, objects=[{"class": "face", "size": ">0.5", "count": 0}]) == [far]
 
 
+def all_of(color: str) -> bytes:
+    return bytes(255 * (name == color) for name in COLOUR_NAMES)
+
+
+def coloured(dataset: Dataset, *items: list[tuple[Shape, str | None]]) -> list[int]:
+    """Items with cars, each all of one colour; None is one whose colour nobody has measured."""
+    made = add_items(dataset, len(items))
+    said = [
+        Predicted(item.pk, "car", 0.9, box, colors=all_of(color) if color else None)
+        for item, cars in zip(made, items, strict=True)
+        for box, color in cars
+    ]
+    predictions.replace(predictions.model_named(dataset, "ours", ["car"]), [item.pk for item in made], said)
+    return [item.pk for item in made]
+
+
+def test_what_colour_it_has(dataset: Dataset) -> None:
+    none, red, two, blue, unknown = coloured(
+        dataset, [], [(LEFT, "red"), (RIGHT, "blue")], [(LEFT, "red")] * 2, [(LEFT, "blue")], [(LEFT, None)]
+    )
+    assert matching(dataset, objects={"class": "car", "color": "red"}) == [red, two]
+    assert matching(dataset, objects={"class": "car", "color": "red", "count": 2}) == [two]
+    assert matching(dataset, objects={"class": "car", "color": "red", "position": "right"}) == []
+    assert matching(dataset, objects={"class": "car", "color": {"red": "<0.3"}}) == [red, blue]
+    # Of one whose colour is not known, nobody knows whether it is red.
+    assert matching(dataset, objects={"class": "car", "color": "red", "count": 0}) == [none, blue]
+    assert matching(dataset, objects={"class": "car", "color": "red", "count": "<2"}) == [none, red, blue]
+    assert matching(dataset, objects={"class": "car", "count": ">0"}) == [red, two, blue, unknown]
+
+
+def test_colours_that_were_never_measured_are_refused(dataset: Dataset) -> None:
+    coloured(dataset, [(LEFT, None)])
+    with pytest.raises(Refused, match=r"The colours of what “ours” has found are not known.*Remove its layer"):
+        matching(dataset, objects={"class": "car", "color": "red"})
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_so"),
+    [
+        (LEFT, RIGHT, True),
+        (Shape(0.1, 0.3, 0.2, 0.4), Shape(0.25, 0.3, 0.2, 0.4), True),  # a quarter of their widths overlaps
+        (Shape(0.1, 0.3, 0.2, 0.4), Shape(0.2, 0.3, 0.2, 0.4), False),  # half of them
+        (Shape(0.1, 0.3, 0.2, 0.4), Shape(0.5, 0.38, 0.2, 0.4), True),  # a fifth of the height lower
+        (Shape(0.1, 0.3, 0.2, 0.4), Shape(0.5, 0.42, 0.2, 0.4), False),  # nearly a third
+        (Shape(0.1, 0.0, 0.2, 0.9), Shape(0.5, 0.0, 0.2, 0.2), False),  # one tall, one small and high up
+        (Shape(0.1, 0.0, 0.2, 0.2), Shape(0.1, 0.5, 0.2, 0.2), False),
+    ],
+)
+def test_what_is_side_by_side(dataset: Dataset, one: Shape, other: Shape, is_so: bool) -> None:
+    (pair, _) = saw(dataset, [("dog", 0.9, one), ("dog", 0.9, other)], [("dog", 0.9, one), ("cat", 0.9, other)])
+    beside = {"class": "dog", "arrangement": "side by side"}
+    assert matching(dataset, objects=beside | {"count": 2}) == ([pair] if is_so else [])
+
+
+def test_two_red_ones_side_by_side_are_both_red(dataset: Dataset) -> None:
+    reds, _ = coloured(dataset, [(LEFT, "red"), (RIGHT, "red")], [(LEFT, "red"), (RIGHT, "blue")])
+    beside = {"class": "car", "color": "red", "arrangement": "side by side", "count": ">=2"}
+    assert matching(dataset, objects=beside) == [reds]
+
+
 def test_the_newest_detector_that_knows_the_class_answers(dataset: Dataset) -> None:
     (item,) = saw(dataset, people(3), name="old")
     newer = predictions.model_named(dataset, "newer", ["dog", "person"])
@@ -128,6 +201,13 @@ def test_anforeign_is_not_counted(dataset: Dataset, foreign: Dataset) -> None:
         ({"count": {"per\x00son": 1}}, "count takes plain text"),
         ({"objects": ["person"]}, "objects takes a list"),
         ({"objects": [{"class": "person", "colour": "red"}]}, "objects has no “colour”"),
+        ({"objects": [{"class": "person", "color": "beige"}]}, "“beige” is none of the eleven"),
+        ({"objects": [{"class": "person", "color": 3}]}, "objects.color is a colour or an object of shares"),
+        ({"objects": [{"class": "person", "color": {"red": "very"}}]}, "objects.color.red takes a number"),
+        ({"objects": [{"class": "person", "arrangement": "in a row"}]}, "not “in a row”"),
+        ({"objects": [{"class": "person", "arrangement": 3}]}, "objects.arrangement is a string"),
+        ({"objects": "{"}, "objects takes a list"),
+        ({"objects": "[" * 100_000}, "objects takes a list"),
         ({"objects": [{"class": "person", "position": "upstairs"}]}, "not “upstairs”"),
         ({"objects": [{"class": "person", "position": 3}]}, "objects.position is a string"),
         ({"objects": [{"class": "person", "size": "huge"}]}, "objects.size takes a number"),
@@ -153,6 +233,9 @@ def test_in_an_address(client_of: Callable[[Any], APIClient], alice: Any, datase
     client = client_of(alice)
     answer = client.get(f"/api/v1/datasets/{dataset.pk}/items/", {"count.person": ">1"})
     assert [one["id"] for one in answer.json()["results"]] == found[2:]
+    left = json.dumps({"class": "person", "position": "left", "count": 3})
+    answer = client.get(f"/api/v1/datasets/{dataset.pk}/items/", {"objects": [left, '{"class": "Person"}']})
+    assert [one["id"] for one in answer.json()["results"]] == found[3:]
     refused = client.get(f"/api/v1/datasets/{dataset.pk}/items/", {"count.unicorn": ">1"})
     assert refused.status_code == 400
     assert "“unicorn”" in refused.json()["detail"]

@@ -12,9 +12,11 @@ from django.db import connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from datasets import creation, filters, selection
+from datasets import creation, filters, predictions, selection
 from datasets.errors import Refused
 from datasets.models import Dataset, Item
+from datasets.predictions import Predicted
+from datasets.regions import Shape
 from search import encoders, query, vectors
 from search.models import Embedding, EmbeddingSpace
 from tests.fixtures import add_items, jpeg
@@ -132,6 +134,50 @@ def test_words_are_searched_in_the_language_space(dataset: Dataset) -> None:
     assert ranked.item_ids[0] == items[0].pk
 
 
+def counted(dataset: Dataset, *numbers: int) -> list[Item]:
+    """Items with so many dogs each."""
+    items = add_items(dataset, len(numbers))
+    said = [
+        Predicted(item.pk, "dog", 0.9, Shape(0, 0, 0.3, 0.3))
+        for item, number in zip(items, numbers, strict=True)
+        for _ in range(number)
+    ]
+    predictions.replace(predictions.model_named(dataset, "eyes", ["dog"]), [item.pk for item in items], said)
+    return items
+
+
+def test_what_is_understood_narrows_and_the_rest_is_compared(dataset: Dataset) -> None:
+    items = counted(dataset, 0, 2, 3, 3)
+    texts = ["a cat on a sofa", "a beach", "a dog in the snow", "a dog on the beach"]
+    put(space_of(dataset, "language"), items, encoders.get(dataset.encoder).encode_texts(texts)["language"])
+    answer = query.run(query.parse(dataset, {"text": "at least 2 dogs on a beach"}), limit=1000)
+    assert answer.best.item_ids[0] in (items[1].pk, items[3].pk)
+    assert set(answer.best.item_ids.tolist()) == {one.pk for one in items[1:]}
+    both = {"text": "at least 2 dogs on a beach", "filter": {"count.dog": "<3"}}
+    assert query.run(query.parse(dataset, both), limit=1000).best.item_ids.tolist() == [items[1].pk]
+    literal = query.run(query.parse(dataset, both | {"literal": True, "filter": {}}), limit=1000)
+    assert len(literal.best.item_ids) == 4
+
+
+def test_where_no_words_are_left_the_filter_answers_alone(dataset: Dataset) -> None:
+    items = counted(dataset, 0, 2, 3, 4)  # none of them has a vector
+    asked = query.parse(dataset, {"text": "more than two dogs"})
+    answer = query.run(asked, limit=1, min_score=0.5)
+    assert (answer.space, answer.total, answer.is_exact) == (None, 2, True)
+    assert answer.best.item_ids.tolist() == [items[2].pk]
+    assert np.isnan(answer.best.scores).all()
+    assert answer.histogram.counts == []
+    for cut in (None, 0.9):
+        meant = selection.parse(dataset, {"query": {"text": "more than two dogs"}, "min_score": cut}).items
+        assert list(meant.order_by("pk")) == items[2:]
+
+
+def test_words_that_are_only_conditions_need_something_to_be_unlike(dataset: Dataset) -> None:
+    items = counted(dataset, 1)
+    with pytest.raises(query.InvalidQuery, match="only what to avoid"):
+        query.parse(dataset, {"text": "no dog", "unlike": [items[0].pk]})
+
+
 def test_an_uploaded_picture_finds_itself(dataset: Dataset) -> None:
     items = add_items(dataset, 5)
     encoder = encoders.get(dataset.encoder)
@@ -152,7 +198,16 @@ def test_a_dataset_without_a_language_space_says_so(alice: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "raw", [{}, {"unlike": [1]}, {"like": ["x"]}, {"text": 3}, {"words": "a"}, {"text": "a", "filter": {"x": 1}}]
+    "raw",
+    [
+        {},
+        {"unlike": [1]},
+        {"like": ["x"]},
+        {"text": 3},
+        {"text": "a", "literal": "yes"},
+        {"words": "a"},
+        {"text": "a", "filter": {"x": 1}},
+    ],
 )
 def test_what_is_no_query_is_refused_with_a_sentence(dataset: Dataset, raw: dict[str, Any]) -> None:
     with pytest.raises(Refused) as refusal:

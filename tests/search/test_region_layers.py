@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from django.db.models import F
 from PIL import Image
 
-from datasets import creation, importing, jobs, media, regions
+from datasets import creation, filters, importing, jobs, media, regions
 from datasets.errors import Refused
 from datasets.models import Dataset, Item, Job, PredictedItem, Prediction, PredictionModel, Region, RegionLayer
 from datasets.regions import Shape
@@ -234,6 +234,8 @@ def test_detections_are_stored_as_the_detector_gives_them_and_can_be_counted(
         assert [(p.label, p.score, p.x, p.y, p.width, p.height) for p in stored] == [
             (d.label, d.score, d.x, d.y, d.width, d.height) for d in found
         ]
+        # Eleven shares of all that is in the box, each rounded to a byte.
+        assert all(250 <= np.frombuffer(bytes(p.colors or b""), np.uint8).sum() <= 260 for p in stored)
         likely = [d for d in found if d.score >= 0.3][:3]
         made = [p.region for p in stored if p.region]
         assert [(r.kind, r.layer_id, r.x, r.width) for r in made] == [
@@ -255,6 +257,21 @@ def test_detections_are_stored_as_the_detector_gives_them_and_can_be_counted(
         assert counted == {
             pk for pk, found in direct.items() if sum(d.label == "person" and d.score >= threshold for d in found) > 2
         }
+
+
+def test_the_colours_of_a_box_are_those_inside_it(dataset: Dataset, alice: Any, tmp_path: Path, halves: Halves) -> None:
+    file = tmp_path / "flag.png"
+    flag = Image.new("RGB", (200, 100), (190, 0, 50))
+    flag.paste((0, 103, 165), (100, 0, 200, 100))
+    flag.save(file)
+    (item,) = photos_in(dataset, [file])
+    fill(dataset, alice, "detected", detector="halves", most_regions=0)
+    said = {"left": "red", "right": "blue"}
+    for label, color in said.items():
+        raw = {"objects": {"class": label, "color": {color: ">0.95"}}}
+        assert list(filters.parse(dataset, raw).apply(filters.items_of(dataset))) == [item]
+        raw = {"objects": {"class": label, "color": "green"}}
+        assert not filters.parse(dataset, raw).apply(filters.items_of(dataset)).exists()
 
 
 def test_a_layer_of_predictions_alone_has_no_regions(

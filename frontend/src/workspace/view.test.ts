@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { EMPTY, isSearch, queryBody, readView, toggled, writeView, type View } from "./view";
+import { parse } from "./search/parse";
+import { EMPTY, isSearch, queryBody, readView, toggled, typedForm, writeView, type View } from "./view";
 
 test("an address brings back the view that it was made from", () => {
   const view: View = {
@@ -10,6 +11,8 @@ test("an address brings back the view that it was made from", () => {
     filter: { label: ["stop sign", "ü"], "metadata.camera": ["cam-3"], brightness: [">0.3"] },
     order: "-brightness",
     min: 0.55,
+    said: "2 cars, stop sign & co",
+    literal: true,
   };
   expect(readView(new URLSearchParams(writeView(view).toString()))).toEqual(view);
 });
@@ -36,6 +39,23 @@ test("only what looks for something is a search", () => {
 test("one filter value goes out plain, several as a list", () => {
   expect(queryBody({ ...EMPTY, text: "cat", filter: { label: ["a", "b"], split: ["train"] } })).toEqual({
     text: "cat",
+    literal: true,
     filter: { label: ["a", "b"], split: "train" },
   });
+});
+
+test("a chip that is typed again is the same filter", () => {
+  const filters: [string, string][] = [
+    ["label", "stop sign"],
+    ["not_label", "stop sign"],
+    ["unlabeled", "true"],
+    ["unlabeled", "false"],
+    ["count.traffic light", ">2"],
+    ["brightness", "<0.25"],
+    ["color.red", ">0.5"],
+    ["metadata.camera", "cam 3"],
+  ];
+  for (const [key, value] of filters)
+    expect(parse(typedForm(key, value))).toEqual({ words: "", filter: { [key]: [value] } });
+  expect(typedForm("count.cup", "2..3")).toBe("between 2 and 3 cup");
 });

@@ -1,4 +1,5 @@
 // What a workspace shows, as it stands in its address: query, filter, order, threshold.
+import { countTyped, objectsText, objectsTyped } from "./search/objects";
 
 export type FilterValues = Record<string, string[]>;
 
@@ -12,11 +13,25 @@ export interface View {
   order: string;
   /** The cut: items below it are not meant. */
   min: number | null;
+  /** The words as they were typed, when more than words was understood of them: the rest of them is `text`. */
+  said: string;
+  /** The text is words, whatever could be understood of it. */
+  literal: boolean;
 }
 
-export const EMPTY: View = { text: "", like: [], unlike: [], image: "", filter: {}, order: "", min: null };
+export const EMPTY: View = {
+  text: "",
+  like: [],
+  unlike: [],
+  image: "",
+  filter: {},
+  order: "",
+  min: null,
+  said: "",
+  literal: false,
+};
 
-const OWN = new Set(["text", "like", "unlike", "image", "order", "min"]);
+const OWN = new Set(["text", "like", "unlike", "image", "order", "min", "said", "literal"]);
 
 const ids = (raw: string | null) =>
   (raw ?? "")
@@ -36,6 +51,8 @@ export function readView(query: URLSearchParams): View {
     filter,
     order: query.get("order") ?? "",
     min: min === null || Number.isNaN(Number(min)) ? null : Number(min),
+    said: query.get("said") ?? "",
+    literal: query.get("literal") === "1",
   };
 }
 
@@ -48,6 +65,8 @@ export function writeView(view: View): URLSearchParams {
   for (const [key, value] of filterQuery(view.filter)) query.append(key, value);
   if (view.order) query.set("order", view.order);
   if (view.min !== null) query.set("min", String(view.min));
+  if (view.said) query.set("said", view.said);
+  if (view.literal) query.set("literal", "1");
   return query;
 }
 
@@ -73,7 +92,8 @@ export function filterBody(filter: FilterValues): Record<string, string | string
 /** The query as the API's bodies take it. */
 export function queryBody(view: View) {
   return {
-    ...(view.text && { text: view.text }),
+    // What could be understood of the words stands in the filter already.
+    ...(view.text && { text: view.text, literal: true }),
     ...(view.like.length && { like: view.like }),
     ...(view.unlike.length && { unlike: view.unlike }),
     ...(view.image && { image: view.image }),
@@ -100,11 +120,26 @@ export function withFilter(view: View, key: string, values: string[]): View {
 }
 
 /** A filter value as a chip says it. */
-export const chipText = (key: string, value: string): string =>
-  key === "unlabeled"
-    ? value === "true"
-      ? "unlabeled"
-      : "labeled"
-    : key.startsWith("count.")
-      ? `${key.replace("count.", "")} ${value}`
-      : `${key.replace("metadata.", "")}:${value}`;
+export function chipText(key: string, value: string): string {
+  if (key === "unlabeled") return value === "true" ? "unlabeled" : "labeled";
+  if (key === "objects") return objectsText(value);
+  if (key.startsWith("count.")) return `${key.replace("count.", "")} ${value}`;
+  return `${key.replace("metadata.", "")}:${value}`;
+}
+
+const MEASURED = /^(brightness|contrast|sharpness|width|height|aspect|color\..+)$/;
+
+/** Who answers a filter that is no fact somebody has given. */
+export const chipSource = (key: string): string =>
+  key === "objects" || key.startsWith("count.") ? "from detections" : MEASURED.test(key) ? "measured" : "";
+
+/** A filter value as it is typed into the search bar. */
+export function typedForm(key: string, value: string): string {
+  const quoted = (text: string) => (/\s/.test(text) ? `"${text}"` : text);
+  if (key === "unlabeled") return value === "true" ? "unlabeled" : "unlabeled:false";
+  if (key === "objects") return objectsTyped(value);
+  if (key === "not_label") return `-label:${quoted(value)}`;
+  if (!key.startsWith("count.")) return `${key}:${quoted(value)}`;
+  const name = key.replace("count.", "");
+  return /^(>=|<=|>|<|=)\d+$/.test(value) ? quoted(name) + value : (countTyped(value, name) ?? name);
+}

@@ -7,6 +7,7 @@ import { classes, dataset, isRunning, jobs, POLL_IDLE_MS, queryClient } from "..
 import { router } from "../lib/router.svelte";
 import { ItemWindow } from "./grid/items.svelte";
 import { RegionsShown } from "./regions/shown.svelte";
+import { conditions, joined, understood } from "./search/understood";
 import { countAbove, Selection } from "./selection.svelte";
 import { EMPTY, filterQuery, isFiltered, isSearch, queryBody, readView, writeView, type View } from "./view";
 
@@ -71,7 +72,7 @@ export class Workspace extends Opened {
   readonly uploads = $state<Record<string, string>>({});
 
   readonly view = $derived(readView(router.query));
-  readonly #viewKey = $derived(writeView({ ...this.view, min: null }).toString());
+  readonly #viewKey = $derived(writeView({ ...this.view, min: null, said: "" }).toString());
   readonly isSearching = $derived(isSearch(this.view));
   readonly isAll = $derived(!this.isSearching && !isFiltered(this.view));
   /** The item that is shown large, or null. */
@@ -119,6 +120,18 @@ export class Workspace extends Opened {
       gcTime: 60_000,
       queryFn: ({ signal }) => this.#find(signal),
     }),
+    () => queryClient,
+  );
+
+  /** What is understood of the words that were typed. */
+  readonly understood = createQuery(
+    () => {
+      const { said, text, literal } = this.view;
+      return {
+        ...understood(this.id, said || text),
+        enabled: Boolean(said || text) && !literal && this.dataset.data?.modality === "image",
+      };
+    },
     () => queryClient,
   );
 
@@ -170,10 +183,29 @@ export class Workspace extends Opened {
     await this.items.refresh(this.items.items.keys());
   }
 
+  /** Show what words mean, beside `filter`: conditions where something is understood of them, and the rest as words. */
+  async say(words: string, filter: View["filter"], options?: { replace?: boolean }) {
+    const read = this.isText || !words ? null : await queryClient.fetchQuery(understood(this.id, words));
+    const text = read ? read.words : words;
+    this.show(
+      {
+        ...((text || (words && words === this.view.text)) && { text, order: "", min: null }),
+        filter: read ? joined(filter, conditions(read)) : filter,
+        said: read?.parts.length || read?.notes.length ? words : "",
+      },
+      options,
+    );
+  }
+
   /** Show something else; Back brings the present view again. */
   show(change: Partial<View>, options?: { replace?: boolean }) {
     const isSame = Object.keys(change).every((key) => key === "min");
-    router.go(this.#address(writeView({ ...this.view, ...change })), options);
+    // What was said and how it is read belong to the words and the filter that came of it.
+    const anew = {
+      ...(("text" in change || "filter" in change) && { said: "" }),
+      ...("text" in change && { literal: false }),
+    };
+    router.go(this.#address(writeView({ ...this.view, ...anew, ...change })), options);
     this.tab = "found";
     if (!isSame) this.goTo(0);
   }

@@ -334,7 +334,7 @@ export interface paths {
         /**
          * @description All embedded items under a query's filter, best first, as bytes: ids (of type ``X-Id-Type``), then float32 scores.
          *
-         *     What the grid orders itself by. Numbers of both are ``X-Count``.
+         *     Where nothing but a filter is left of the words, they come in the order of their ids, with NaN for a score. What the grid orders itself by. Numbers of both are ``X-Count``.
          */
         post: operations["datasets_ranking_create"];
         delete?: never;
@@ -406,6 +406,23 @@ export interface paths {
         put?: never;
         /** @description The items most like a query, best first, each with its score. */
         post: operations["datasets_search_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/datasets/{id}/search/understand/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description What a search in these words would mean, without searching: conditions, and the words that are left. */
+        get: operations["datasets_search_understand_retrieve"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -949,8 +966,10 @@ export interface components {
             } | null;
             /** Format: double */
             took_ms: number;
-            space: components["schemas"]["Space"];
+            /** @description null where the filter alone has answered. */
+            space: components["schemas"]["Space"] | null;
             query: components["schemas"]["Said"];
+            understood: components["schemas"]["Understood"];
             /** @description With “explain”. */
             plan?: components["schemas"]["Plan"];
         };
@@ -1650,6 +1669,8 @@ export interface components {
         /** @description The words are read by ``search.query.parse``; here they have their shapes only. */
         QueryRequest: {
             text?: string;
+            /** @description The text is words, whatever numbers, places, colours or measures could be understood in it. */
+            literal?: boolean;
             like?: number[];
             unlike?: number[];
             /** @description A file (multipart), or the reference that an earlier answer gave. */
@@ -1736,9 +1757,9 @@ export interface components {
             item: components["schemas"]["Item"];
             /**
              * Format: double
-             * @description Cosine, -1 to 1.
+             * @description Cosine, -1 to 1; null where the filter alone has answered.
              */
-            score: number;
+            score: number | null;
         };
         /**
          * @description * `viewer` - viewer
@@ -1753,10 +1774,13 @@ export interface components {
             like: number[];
             unlike: number[];
             image: string;
+            literal: boolean;
         };
         /** @description The words are read by ``search.query.parse``; here they have their shapes only. */
         SearchRequest: {
             text?: string;
+            /** @description The text is words, whatever numbers, places, colours or measures could be understood in it. */
+            literal?: boolean;
             like?: number[];
             unlike?: number[];
             /** @description A file (multipart), or the reference that an earlier answer gave. */
@@ -1780,6 +1804,8 @@ export interface components {
         /** @description The words are read by ``search.query.parse``; here they have their shapes only. */
         SearchUploadRequest: {
             text?: string;
+            /** @description The text is words, whatever numbers, places, colours or measures could be understood in it. */
+            literal?: boolean;
             like?: number[];
             unlike?: number[];
             /** Format: binary */
@@ -1974,6 +2000,26 @@ export interface components {
         };
         Token: {
             token: string;
+        };
+        Understood: {
+            /** @description Conditions; all of them hold. */
+            parts: components["schemas"]["UnderstoodPart"][];
+            /** @description What is left, and is compared with the items. */
+            words: string;
+            /** @description What could not be looked up, and why. */
+            notes: string[];
+        };
+        UnderstoodPart: {
+            /** @description What was said. */
+            phrase: string;
+            /** @description What answers it: detections, measures or colour. */
+            source: string;
+            /** @description The condition that it stands for. */
+            filter: {
+                [key: string]: unknown;
+            };
+            /** @description The model whose detections answer it. */
+            by: string;
         };
         Undone: {
             operation: number;
@@ -2935,6 +2981,29 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Answer"];
+                };
+            };
+        };
+    };
+    datasets_search_understand_retrieve: {
+        parameters: {
+            query: {
+                text: string;
+            };
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Understood"];
                 };
             };
         };

@@ -12,6 +12,7 @@ test("filters are taken out of the words", () => {
 
 test("unlabeled is a filter in both spellings", () => {
   expect(parse("unlabeled").filter).toEqual({ unlabeled: ["true"] });
+  expect(parse("unlabeled:false").filter).toEqual({ unlabeled: ["false"] });
   expect(parse("label:unlabeled").filter).toEqual({ unlabeled: ["true"] });
 });
 

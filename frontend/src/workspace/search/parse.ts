@@ -4,7 +4,7 @@ import type { FilterValues } from "../view";
 
 const KEYS = new Set([
   "label", "not_label", "status", "split", "tag", "duplicates", "source", "annotator", "brightness", "sharpness", "contrast", "width",
-  "height", "aspect", "created_after", "text_contains", "key_contains", "min_confidence", "max_confidence",
+  "height", "aspect", "created_after", "text_contains", "key_contains", "min_confidence", "max_confidence", "objects",
 ]); // prettier-ignore
 
 const COUNT = /(?:"([^"]+)"|([\p{L}_-]+))(>=|<=|>|<|=)(\d+)(?!\S)/u.source;
@@ -24,6 +24,7 @@ export function parse(typed: string): Typed {
     const value = quoted ?? plain ?? "";
     if (number) add(`count.${quotedClass ?? plainClass}`, sign + number);
     else if (token === "unlabeled" || token === "label:unlabeled") add("unlabeled", "true");
+    else if (token === "unlabeled:false") add("unlabeled", "false");
     else if (key === "label" && minus) add("not_label", value);
     else if (
       key &&

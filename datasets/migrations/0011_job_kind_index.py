@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("datasets", "0009_unopened_files"),
+        ("datasets", "0010_prediction_colors"),
     ]
 
     operations = [
