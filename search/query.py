@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from django.db import transaction
 from django.db.models import QuerySet
 
 from datasets import filters, media
-from datasets.errors import Conflict, Refused
 from datasets.imaging import UnreadableImage, read_image
-from datasets.models import Dataset, Item, Modality, QueryImage
+from datasets.models import Dataset, Item, Modality, QueryImage, Region
+from datasets.regions import Shape
 
-from . import encoders, spaces, vectors
+from . import encoders, examples, region_ranking, spaces, vectors
+from .examples import Example, ExampleNotReady, InvalidQuery  # noqa: F401  (what a query may raise)
 from .models import EmbeddingSpace
+from .region_ranking import NoRegions
 from .vectors import Ranked, Vectors
 
 MAX_WORDS = 2_000  # characters: an encoder reads some 250 tokens of them at most
-MAX_EXAMPLES = 1_000
 MAX_IMAGE_BYTES = 64 << 20
-_KEYS = {"text", "like", "unlike", "image", "filter"}
-
-
-class InvalidQuery(Refused):
-    """A query that cannot be read, or that asks for nothing."""
-
-
-class ExampleNotReady(Conflict):
-    """An example has no vector: not yet, or not at all."""
+_SHOWN_SIDE = 1_000  # pixels
+KEYS = ("text", "like", "unlike", "image", "image_box", "image_polygon", "regions", "filter")
 
 
 @dataclass(frozen=True)
@@ -39,20 +34,32 @@ class Query:
 
     dataset: Dataset
     text: str = ""
-    like: tuple[int, ...] = ()
-    unlike: tuple[int, ...] = ()
+    like: tuple[Example, ...] = ()
+    unlike: tuple[Example, ...] = ()
     image: QueryImage | None = None
+    image_area: Shape | None = None
+    regions: bool | None = None  # whether items are searched by their regions too; None: when an example is an area
     filter: filters.Filter = field(default_factory=filters.Filter)
+
+    @property
+    def has_areas(self) -> bool:
+        return self.image_area is not None or any(one.is_area for one in (*self.like, *self.unlike))
 
     @property
     def said(self) -> dict[str, Any]:
         """The query as it can be sent again, without its filter."""
         return {
             "text": self.text,
-            "like": list(self.like),
-            "unlike": list(self.unlike),
+            "like": [one.said for one in self.like],
+            "unlike": [one.said for one in self.unlike],
             "image": self.image.sha256 if self.image else "",
+            **{f"image_{name}": value for name, value in _said(self.image_area).items()},
+            "regions": self.regions,
         }
+
+
+def _said(area: Shape | None) -> dict[str, Any]:
+    return examples.shape_said(area) if area else {}
 
 
 @dataclass(frozen=True)
@@ -69,21 +76,24 @@ def parse(dataset: Dataset, raw: Mapping[str, Any]) -> Query:
     Raises ``InvalidQuery``, ``InvalidFilter``, ``NoImageSpace``.
     """
     if not isinstance(raw, Mapping):
-        raise InvalidQuery("A query is an object with text, like, unlike, image and filter.")
-    if unknown := set(raw) - _KEYS - {"limit", "min_score"}:
-        raise InvalidQuery(f"A query has no “{min(unknown)}”. Use text, like, unlike, image, filter.")
+        raise InvalidQuery(f"A query is an object with some of {', '.join(KEYS)}.")
+    if unknown := set(raw) - {*KEYS, "limit", "min_score"}:
+        raise InvalidQuery(f"A query has no “{min(unknown)}”. Use {', '.join(KEYS)}.")
     text = raw.get("text") or ""
     if not isinstance(text, str) or "\x00" in text:
         raise InvalidQuery("text is a string of words.")
     text = text.strip()
     if len(text) > MAX_WORDS:
         raise InvalidQuery(f"The text has {len(text):,} characters; a query takes {MAX_WORDS:,}. Shorten it.")
-    like, unlike = _examples(dataset, raw, "like"), _examples(dataset, raw, "unlike")
-    image = _kept_image(dataset, raw.get("image"))
+    like, unlike = (examples.parse(dataset, raw.get(name), name) for name in ("like", "unlike"))
+    image, area = _kept_image(dataset, raw.get("image")), examples.area_of_image(raw)
     if not (text or like or image):
         reason = "It says only what to avoid: add what to look for." if unlike else "It is empty."
         raise InvalidQuery(f"There is nothing to look for. {reason} Give text, like or image.")
-    return Query(dataset, text, like, unlike, image, filters.parse(dataset, raw.get("filter")))
+    regions = raw.get("regions")
+    if regions is not None and not isinstance(regions, bool):
+        raise InvalidQuery("regions is true or false: whether items are searched by their regions too.")
+    return Query(dataset, text, like, unlike, image, area, regions, filters.parse(dataset, raw.get("filter")))
 
 
 def keep_image(dataset: Dataset, stream: IO[bytes]) -> QueryImage:
@@ -106,16 +116,41 @@ def keep_image(dataset: Dataset, stream: IO[bytes]) -> QueryImage:
     return image
 
 
+def show_image(dataset: Dataset, reference: str) -> bytes:
+    """The kept image as a JPEG that a browser shows: upright, and not larger than a screen. Raises ``InvalidQuery``."""
+    image = _kept_image(dataset, reference)
+    if image is None:
+        raise _image_gone()
+    try:
+        with media.open_stored(image.file) as file:
+            pixels = read_image(file, least_side=_SHOWN_SIDE).pixels
+    except FileNotFoundError as error:
+        raise _image_gone() from error
+    pixels.thumbnail((2 * _SHOWN_SIDE, 2 * _SHOWN_SIDE))
+    shown = io.BytesIO()
+    pixels.save(shown, "JPEG", quality=90)
+    return shown.getvalue()
+
+
 @transaction.atomic
 def run(query: Query, *, limit: int | None, min_score: float | None = None) -> Answer:
-    """Answer exactly: every item that the filter lets pass and that has a vector is scored.
+    """Answer exactly: every item that the filter lets pass and that has a vector is scored; with regions, they too.
 
-    Raises ``NoLanguageSpace``, ``NoImageSpace``, ``SpaceNotReady``, ``ExampleNotReady``, ``EncoderUnavailable``.
+    Raises ``NoLanguageSpace``, ``NoImageSpace``, ``SpaceNotReady``, ``ExampleNotReady``, ``EncoderUnavailable``,
+    ``NoRegions``.
     """
     space, vector = compile(query)
     items = query.filter.apply(filters.items_of(query.dataset))
-    ranked = vectors.rank(space, vector, items, limit=limit, min_score=min_score)
+    rank = region_ranking.rank if _by_region(query, space) else vectors.rank
+    ranked = rank(space, vector, items, limit=limit, min_score=min_score)
     return Answer(space, ranked, total=items.count(), is_exact=True)
+
+
+def rank_with_parts(query: Query, items: QuerySet[Item]) -> tuple[EmbeddingSpace, list[Part], Ranked]:
+    """``items`` scored as ``run`` scores them, whatever the filter, and what the query is made of."""
+    space, parts = parts_of(query)
+    rank = region_ranking.rank if _by_region(query, space) else vectors.rank
+    return space, parts, rank(space, combine(parts), items, limit=None)
 
 
 def select(dataset: Dataset, raw: Mapping[str, Any], min_score: float | None) -> QuerySet[Item]:
@@ -123,7 +158,41 @@ def select(dataset: Dataset, raw: Mapping[str, Any], min_score: float | None) ->
     query = parse(dataset, raw)
     space, vector = compile(query)
     items = query.filter.apply(filters.items_of(dataset))
-    return vectors.scoring_at_least(space, vector, items, min_score)
+    scoring = region_ranking if _by_region(query, space) else vectors
+    return scoring.scoring_at_least(space, vector, items, min_score)
+
+
+def select_regions(dataset: Dataset, raw: Mapping[str, Any], min_score: float | None) -> QuerySet[Region]:
+    """The regions that ``run`` names in items that score at least ``min_score``. Raises ``NoRegions`` as well."""
+    query = parse(dataset, raw)
+    space, vector = compile(query)
+    if not _by_region(query, space):
+        raise NoRegions("This search compares whole items, so it has found no regions. Search with regions: true.")
+    items = query.filter.apply(filters.items_of(dataset))
+    return region_ranking.regions_scoring_at_least(space, vector, items, min_score)
+
+
+def _by_region(query: Query, space: EmbeddingSpace) -> bool:
+    """Whether items are scored by their regions too. Raises ``NoRegions`` when that is asked for and cannot be."""
+    if query.regions is False or not (query.regions or query.has_areas):
+        return False
+    if region_ranking.has_vectors(space):
+        return True
+    if query.regions:
+        raise NoRegions(
+            f"No region of “{query.dataset.name}” has a vector in {space.encoder}/{space.output} yet. Add tiles or a detector "
+            "under Regions, wait until the first are there, or search whole items."
+        )
+    return False
+
+
+class Part(NamedTuple):
+    """One thing that a query is made of, with its ``(dimension,)`` unit vector."""
+
+    kind: str  # text, image or example
+    is_wanted: bool
+    vector: Vectors
+    example: Example | None = None
 
 
 def compile(query: Query) -> tuple[EmbeddingSpace, Vectors]:
@@ -132,51 +201,42 @@ def compile(query: Query) -> tuple[EmbeddingSpace, Vectors]:
     More-like and less-like combine as normalised ``2·mean(positives) − mean(negatives)`` (Rocchio's rule with those
     weights); words and an uploaded image count as one positive each.
     """
-    examples = bool(query.like or query.unlike)
-    space = spaces.space_for(query.dataset, words=bool(query.text), image=query.image is not None)
-    known = vectors.of_items(space, [*query.like, *query.unlike]) if examples else {}
-    if missing := [pk for pk in (*query.like, *query.unlike) if pk not in known]:
-        spaces.must_be_ready(space)
-        raise ExampleNotReady(
-            f"Item {missing[0]} has no vector"
-            + (f" (nor {len(missing) - 1} more)" if len(missing) > 1 else "")
-            + ": it is not embedded yet, or could not be. Wait for the embedding, or choose another example."
-        )
-    positives = [known[pk] for pk in query.like]
-    if query.text:
-        positives.append(encoders.get(space.encoder).encode_texts([query.text])[space.output][0])
-    if query.image:
-        with media.open_stored(query.image.file) as file:
-            encoder = encoders.get(space.encoder)
-            pixels = read_image(file, least_side=encoder.spec.image_side).pixels
-            positives.append(encoder.encode_batch([encoder.preprocess(pixels)])[space.output][0])
-    combined = np.mean(positives, axis=0)
-    if query.unlike:
-        combined = 2 * combined - np.mean([known[pk] for pk in query.unlike], axis=0)
+    space, parts = parts_of(query)
+    return space, combine(parts)
+
+
+def combine(parts: list[Part]) -> Vectors:
+    """Raises ``InvalidQuery`` when they cancel out."""
+    combined = np.mean([one.vector for one in parts if one.is_wanted], axis=0)
+    if unwanted := [one.vector for one in parts if not one.is_wanted]:
+        combined = 2 * combined - np.mean(unwanted, axis=0)
     try:
-        return space, vectors.normalised(combined)
+        return vectors.normalised(combined)
     except vectors.WrongVectors as error:
         raise InvalidQuery("What is to be like and unlike cancel out. Take another example.") from error
 
 
-def _examples(dataset: Dataset, raw: Mapping[str, Any], name: str) -> tuple[int, ...]:
-    value = raw.get(name) or []
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = [value]
-    if not isinstance(value, list) or not all(isinstance(pk, int) and not isinstance(pk, bool) for pk in value):
-        raise InvalidQuery(f"{name} is a list of item ids.")
-    if len(value) > MAX_EXAMPLES:
-        raise InvalidQuery(f"{name} holds {len(value):,} examples; a query takes {MAX_EXAMPLES:,}.")
-    wanted = list(dict.fromkeys(value))
-    found = set(
-        Item.objects.filter(dataset=dataset, pk__in=[pk for pk in wanted if 0 < pk < 2**63]).values_list(
-            "pk", flat=True
-        )
-    )
-    for pk in wanted:
-        if pk not in found:
-            raise InvalidQuery(f"“{dataset.name}” has no item {pk}. Take another example.")
-    return tuple(wanted)
+def parts_of(query: Query) -> tuple[EmbeddingSpace, list[Part]]:
+    """The space to look in, and the vectors that ``compile`` combines."""
+    # An area has to be encoded, unless its vector is there: the space must be one that images can be turned into.
+    space = spaces.space_for(query.dataset, words=bool(query.text), image=query.image is not None or query.has_areas)
+    given = [*query.like, *query.unlike]
+    made = examples.vectors_of(space, given) if given else []
+    wanted = [True] * len(query.like) + [False] * len(query.unlike)
+    parts = [Part("example", *one) for one in zip(wanted, made, given, strict=True)]
+    if query.text:
+        words = encoders.get(space.encoder).encode_texts([query.text])[space.output][0]
+        parts.append(Part("text", True, words))
+    if query.image:
+        parts.append(Part("image", True, _encoded(space, query.image, query.image_area)))
+    return space, parts
+
+
+def _encoded(space: EmbeddingSpace, image: QueryImage, area: Shape | None) -> Vectors:
+    try:
+        return examples.encode(space, lambda: media.open_stored(image.file), [area])[0]
+    except FileNotFoundError as error:
+        raise _image_gone() from error
 
 
 def _kept_image(dataset: Dataset, reference: Any) -> QueryImage | None:
@@ -188,5 +248,9 @@ def _kept_image(dataset: Dataset, reference: Any) -> QueryImage | None:
         )
     image = QueryImage.objects.filter(dataset=dataset, sha256=reference).first() if isinstance(reference, str) else None
     if image is None:
-        raise InvalidQuery("The image of this search is not kept here any more. Drop it on the search bar again.")
+        raise _image_gone()
     return image
+
+
+def _image_gone() -> InvalidQuery:
+    return InvalidQuery("The image of this search is not kept here any more. Drop it on the search bar again.")

@@ -268,6 +268,17 @@ def of_items(space: EmbeddingSpace, item_ids: Sequence[int]) -> dict[int, Vector
         return {item_id: np.asarray(values, dtype=np.float32) for item_id, values in cursor.fetchall()}
 
 
+def of_regions(space: EmbeddingSpace, regions: Sequence[tuple[int, int]]) -> dict[int, Vectors]:
+    """Region → its vector, ``(dimension,)`` float32, of those of ``regions`` (item and region) that have one in ``space``."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT region_id, vector::real[] FROM search_regionembedding"
+            " WHERE space_id = %s AND item_id = ANY(%s) AND region_id = ANY(%s)",
+            [space.pk, [item for item, _ in regions], [region for _, region in regions]],
+        )
+        return {region_id: np.asarray(values, dtype=np.float32) for region_id, values in cursor.fetchall()}
+
+
 def count(space: EmbeddingSpace, items: QuerySet[Item]) -> int:
     """How many of ``items`` have a vector in ``space``."""
     ids, params = _ids(items)

@@ -69,5 +69,5 @@ def fail_layers_without_space(sender: Any, *, instance: EmbeddingSpace, **kwargs
 
 
 creation.set_encoder_chooser(spaces.choose_encoder)
-selection.set_query_resolver(query.select)
+selection.set_query_resolver(query.select, query.select_regions)
 extras.set_spaces_reader(spaces_of)

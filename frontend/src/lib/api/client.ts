@@ -21,6 +21,7 @@ export type LayerCost = Schemas["Cost"];
 export type NewLayer = Schemas["NewLayerRequest"];
 export type Region = Schemas["Region"];
 export type Prediction = Schemas["Prediction"];
+export type WhyPart = Schemas["WhyPart"];
 export type User = Schemas["User"];
 export type HistoryEntry = Schemas["HistoryEntry"];
 
