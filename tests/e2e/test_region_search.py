@@ -50,12 +50,12 @@ def test_an_area_is_marked_searched_outlined_and_explained(visit: VisitFactory, 
     expect(page.locator("svg[data-region] polygon").first).to_be_attached()
     page.get_by_role("button", name="Regions", exact=True).click()
     expect(page.locator("svg[data-region]")).to_have_count(0)
-    page.go_back()
 
     # By keys: one in the middle, moved and made larger; then a drawn region, and one more like it.
     option(page, sixty[9].name).click()
     page.keyboard.press("Enter")
     page.keyboard.press("a")
+    expect(page.get_by_role("group", name="Picture: drag a box")).to_be_focused()
     page.keyboard.press("Enter")
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("Shift+ArrowDown")
@@ -66,6 +66,7 @@ def test_an_area_is_marked_searched_outlined_and_explained(visit: VisitFactory, 
     option(page, sixty[5].name).click()
     page.keyboard.press("Enter")
     page.keyboard.press("b")
+    expect(page.get_by_role("group", name="Picture: drag a box")).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.get_by_role("button", name="drawn region, 40 × 40 %")).to_be_focused()
     expect(page.get_by_role("button", name="Find similar to this area")).to_be_visible()

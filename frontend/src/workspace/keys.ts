@@ -103,6 +103,8 @@ function run(action: Action, isExtending: boolean, { workspace, acts, layout, fo
     case "undo":
       return void acts.undo();
     case "large":
+      // The picture that it is for may still be on its way.
+      if (workspace.regions.isMarking || workspace.regions.isDrawing) return;
       return workspace.openLarge(workspace.large === null ? workspace.focused : null);
     case "box":
       return drawBox(workspace);
