@@ -217,6 +217,7 @@ def of_filters(
     dataset: Any, space: Any, chosen: npt.NDArray[np.int64], scores: Vectors, least: int
 ) -> list[dict[str, Any]]:
     from datasets import filters
+    from search import answers
     from search import query as queries
 
     cells = []
@@ -231,18 +232,18 @@ def of_filters(
             truths = [best(np.where(passing, scores[at], -9.0), wanted) if wanted else set() for at in range(number)]
 
             def search(position: int, said: dict[str, str] = said) -> Any:
-                return queries.run(
+                return answers.run(
                     queries.parse(dataset, {"like": [int(position) + least], "filter": said}), limit=WANTED
                 )
 
             timed(search, chosen[:3].tolist())
-            answers, took = timed(search, chosen[:number].tolist())
-            found = [(answer.best.item_ids - least).tolist() for answer in answers]
+            given, took = timed(search, chosen[:number].tolist())
+            found = [(answer.best.item_ids - least).tolist() for answer in given]
             cells.append(
                 {
                     "passes": round(float(passing.mean()), 5),
                     "by": kind,
-                    "way": "index" if sum(not answer.is_exact for answer in answers) > number / 2 else "exact",
+                    "way": "index" if sum(not answer.is_exact for answer in given) > number / 2 else "exact",
                     "recall": round(recall_of(found, truths), 4),
                     "p50_ms": round(statistics.median(took), 1),
                     "rows_missing": sum(wanted - len(one) for one in found),

@@ -13,7 +13,7 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 
 from .errors import Conflict
-from .models import Dataset, Item, Job, Operation
+from .models import Dataset, Item, Job, Operation, Region
 
 
 class AlreadyUndone(Conflict):
@@ -40,6 +40,7 @@ def begin(
     dataset: Dataset,
     items: QuerySet[Item],
     *,
+    regions: QuerySet[Region] | None = None,
     kind: Operation.Kind,
     by: Any,
     said: dict[str, Any] | None = None,
@@ -49,16 +50,28 @@ def begin(
 ) -> Operation:
     """Lock ``items`` in id order, list them in the temporary table ``selected_item``, and open an operation on them.
 
-    To be called inside a transaction, which then makes its changes by joining ``selected_item``.
+    To be called inside a transaction, which then makes its changes by joining ``selected_item``. With ``regions``, all of
+    which lie in ``items``, a row of it is one of these: its ``region_id``, else NULL, tells it.
     """
     sql, params = items.order_by().values("pk").query.sql_with_params()
     with connection.cursor() as cursor:
-        cursor.execute("CREATE TEMP TABLE IF NOT EXISTS selected_item (id bigint NOT NULL) ON COMMIT DELETE ROWS")
+        cursor.execute(
+            "CREATE TEMP TABLE IF NOT EXISTS selected_item (id bigint NOT NULL, region_id bigint) ON COMMIT DELETE ROWS"
+        )
         cursor.execute("DELETE FROM selected_item")
         cursor.execute(
             f"INSERT INTO selected_item SELECT id FROM datasets_item WHERE id IN ({sql}) ORDER BY id FOR NO KEY UPDATE",
             params,
         )
+        if regions is not None:
+            sql, params = regions.order_by().values("pk").query.sql_with_params()
+            cursor.execute("DELETE FROM selected_item")
+            # Held, so that no worker that makes them anew deletes one that gets a label here.
+            cursor.execute(
+                "INSERT INTO selected_item SELECT item_id, id FROM datasets_region"
+                f" WHERE removed_at IS NULL AND id IN ({sql}) ORDER BY id FOR KEY SHARE",
+                params,
+            )
         if cursor.rowcount > 1000:
             # A temporary table has no statistics of its own accord, and the plans below hang on its size.
             cursor.execute("ANALYZE selected_item")
@@ -133,6 +146,7 @@ def undo(operation: Operation, *, by: Any) -> Undone:
         cursor.execute(_FIND_CHANGED_SINCE, params)
         cursor.execute(_RETRACT_WHAT_IT_MADE, params)
         cursor.execute(_RESTORE_WHAT_IT_RETRACTED, params)
+        cursor.execute(_BRING_BACK_REGIONS, params)
         cursor.execute(_RESTORE_STATUS, params)
         cursor.execute(_RESTORE_TAGS, params)
         cursor.execute(_COUNT_KEPT, params)
@@ -159,12 +173,12 @@ WITH RECURSIVE later (operation_id, chain) AS (
     UNION ALL
     SELECT undo.id, chain FROM datasets_operation AS undo JOIN later ON undo.undoes_id = later.operation_id
 ), touched (what, item_id, region_id, label_id, tag, operation_id) AS (
-    SELECT 'label', item_id, region_id, CASE WHEN NOT %(single)s THEN label_id END, NULL, operation_id
-      FROM datasets_annotation JOIN selected_item ON selected_item.id = item_id
+    SELECT 'label', item_id, annotation.region_id, CASE WHEN NOT %(single)s THEN label_id END, NULL, operation_id
+      FROM datasets_annotation AS annotation JOIN selected_item ON selected_item.id = item_id
      WHERE operation_id > %(operation)s
     UNION
-    SELECT 'label', item_id, region_id, CASE WHEN NOT %(single)s THEN label_id END, NULL, retracted_by_id
-      FROM datasets_annotation JOIN selected_item ON selected_item.id = item_id
+    SELECT 'label', item_id, annotation.region_id, CASE WHEN NOT %(single)s THEN label_id END, NULL, retracted_by_id
+      FROM datasets_annotation AS annotation JOIN selected_item ON selected_item.id = item_id
      WHERE retracted_by_id > %(operation)s
     UNION
     SELECT 'status', item_id, NULL, NULL, NULL, operation_id
@@ -206,6 +220,13 @@ SELECT touched.item_id, touched.region_id, touched.label_id, touched.source, tou
   FROM datasets_annotation AS touched
  WHERE touched.retracted_by_id = %(operation)s AND NOT {_CHANGED_SINCE}
 ON CONFLICT DO NOTHING
+"""
+
+# One that somebody removed when it bore no label any more: no label stands on what nobody sees.
+_BRING_BACK_REGIONS = """
+UPDATE datasets_region AS region SET removed_at = NULL
+  FROM datasets_annotation AS annotation
+ WHERE annotation.operation_id = %(undoing)s AND annotation.region_id = region.id AND region.removed_at IS NOT NULL
 """
 
 _STATUS_CHANGED_SINCE = """
@@ -261,6 +282,8 @@ def describe(operation: Operation) -> str:
     """The act in a few words: “stop sign on 24 items”."""
     number = f"{operation.changed:,} item" + ("" if operation.changed == 1 else "s")
     detail = operation.detail
+    if detail.get("regions"):
+        number = f"regions of {number}"
     kind = operation.kind
     if kind == Operation.Kind.UNDO:
         return f"undid {_describe(detail.get('kind', ''), detail)} on {number}"

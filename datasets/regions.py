@@ -176,6 +176,8 @@ def replace(layer: RegionLayer, shapes: Mapping[int, Sequence[Shape]]) -> dict[i
     return made
 
 
+# Whoever is giving one of them a label comes before, and then it stays; or after, and finds it gone.
+_HOLD = "SELECT FROM datasets_region WHERE item_id = ANY(%(items)s) AND layer_id = %(layer)s ORDER BY id FOR UPDATE"
 _RELEASE = """
 UPDATE datasets_region AS region SET kind = 'drawn', layer_id = NULL
  WHERE item_id = ANY(%(items)s) AND layer_id = %(layer)s
@@ -195,6 +197,7 @@ def clear(layer: RegionLayer, item_ids: Sequence[int]) -> set[int]:
     """Delete the regions of ``layer`` in these items. Those that have or had labels stay, as drawn ones; in which items."""
     named: dict[str, Any] = {"items": list(item_ids), "layer": layer.pk}
     with connection.cursor() as cursor:
+        cursor.execute(_HOLD, named)
         cursor.execute(_UNLINK, named)
         cursor.execute(_RELEASE, named)
         kept = {item_id for (item_id,) in cursor.fetchall()}

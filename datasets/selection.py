@@ -1,7 +1,10 @@
 """The selection: which items a bulk act means, evaluated on the server, always exactly.
 
 Four forms: ``{"ids": […]}``, ``{"filter": {…}}``, ``{"query": {…}, "min_score": x}`` and ``{"all": true}``, each with an
-optional ``"except": […]``. All become one queryset of items, so that preview and act use the same statement.
+optional ``"except": […]`` (items). All become one queryset of items, so that preview and act use the same statement.
+
+Two more mean regions: ``{"region_ids": […]}``, and a query with ``"regions": true``, which means the regions that it found.
+A label is given to these; any other act is for the items that they lie in.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from django.db.models import QuerySet
 
 from . import filters
 from .errors import Refused
-from .models import Annotation, Dataset, Item, Source
+from .models import Annotation, Dataset, Item, Region, Source
 
 # More than this in one request is a filter or a query that was spelled out.
 MAX_IDS = 1_000_000
@@ -28,10 +31,13 @@ class InvalidSelection(Refused):
 # Set by `search` when it is loaded: narrows items to those that a query scores at least min_score.
 QueryResolver = Callable[[Dataset, Mapping[str, Any], float | None], QuerySet[Item]]
 _resolvers: list[QueryResolver] = []
+# And this one finds the regions that were best in them.
+RegionResolver = Callable[[Dataset, Mapping[str, Any], float | None], QuerySet[Region]]
+_region_resolvers: list[RegionResolver] = []
 
 
-def set_query_resolver(resolver: QueryResolver) -> None:
-    _resolvers[:] = [resolver]
+def set_query_resolver(resolver: QueryResolver, region_resolver: RegionResolver) -> None:
+    _resolvers[:], _region_resolvers[:] = [resolver], [region_resolver]
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,7 @@ class Selection:
     dataset: Dataset
     said: dict[str, Any]
     items: QuerySet[Item]
+    regions: QuerySet[Region] | None = None  # what is meant in them, when it is not they themselves
 
 
 def parse(dataset: Dataset, raw: Any) -> Selection:
@@ -51,18 +58,27 @@ def parse(dataset: Dataset, raw: Any) -> Selection:
     """
     if not isinstance(raw, Mapping):
         raise InvalidSelection("A selection is an object: ids, filter, query with min_score, or all.")
-    forms = [form for form in ("ids", "filter", "query", "all") if raw.get(form) is not None]
+    forms = [form for form in ("ids", "region_ids", "filter", "query", "all") if raw.get(form) is not None]
     if len(forms) != 1:
-        raise InvalidSelection("A selection has exactly one of: ids, filter, query, all.")
-    unknown = set(raw) - {"ids", "filter", "query", "all", "min_score", "except"}
+        raise InvalidSelection("A selection has exactly one of: ids, region_ids, filter, query, all.")
+    unknown = set(raw) - {"ids", "region_ids", "filter", "query", "all", "min_score", "regions", "except"}
     if unknown:
-        raise InvalidSelection(f"A selection has no “{min(unknown)}”. Use ids, filter, query, all, min_score, except.")
+        raise InvalidSelection(
+            f"A selection has no “{min(unknown)}”. Use ids, region_ids, filter, query, all, min_score, regions, except."
+        )
     items = filters.items_of(dataset)
+    regions: QuerySet[Region] | None = None
     form = forms[0]
+    if raw.get("regions") not in (None, False) and (raw["regions"] is not True or form != "query"):
+        raise InvalidSelection("regions is true beside a query, for the regions that it found; else use region_ids.")
     if form == "ids":
         ids = _ids(raw["ids"], "ids")
         _check_foreign(dataset, ids)
         items = items.filter(pk__in=ids)
+    elif form == "region_ids":
+        ids = _ids(raw["region_ids"], "region_ids", "region")
+        _check_foreign_regions(dataset, ids)
+        regions = Region.objects.standing().filter(pk__in=ids)
     elif form == "filter":
         items = filters.parse(dataset, raw["filter"]).apply(items)
     elif form == "query":
@@ -71,12 +87,19 @@ def parse(dataset: Dataset, raw: Any) -> Selection:
         min_score = raw.get("min_score")
         if min_score is not None and (isinstance(min_score, bool) or not isinstance(min_score, int | float)):
             raise InvalidSelection(f"min_score is a number, not {min_score!r}.")
-        items = _resolvers[0](dataset, raw["query"], min_score)
+        if raw.get("regions"):
+            regions = _region_resolvers[0](dataset, raw["query"], min_score)
+        else:
+            items = _resolvers[0](dataset, raw["query"], min_score)
     elif raw["all"] is not True:
         raise InvalidSelection('To mean every item, say {"all": true}.')
     if raw.get("except"):
-        items = items.exclude(pk__in=_ids(raw["except"], "except"))
-    return Selection(dataset, dict(raw), items)
+        but = _ids(raw["except"], "except")
+        items = items.exclude(pk__in=but)
+        regions = regions.exclude(item__in=but) if regions is not None else None
+    if regions is not None:
+        items = items.filter(pk__in=regions.order_by().values("item"))
+    return Selection(dataset, dict(raw), items, regions)
 
 
 def of_items(dataset: Dataset, ids: list[int]) -> Selection:
@@ -93,6 +116,8 @@ class Preview:
 def preview(selection: Selection) -> Preview:
     """What a bulk act on ``selection`` would meet. Three counts."""
     labels = Annotation.objects.standing().filter(region=None, item__in=selection.items.values("pk"))
+    if selection.regions is not None:
+        labels = Annotation.objects.standing().filter(region__in=selection.regions.order_by().values("pk"))
     return Preview(
         count=selection.items.count(),
         labeled=labels.values("item").distinct().count(),
@@ -100,13 +125,13 @@ def preview(selection: Selection) -> Preview:
     )
 
 
-def _ids(raw: Any, name: str) -> list[int]:
+def _ids(raw: Any, name: str, of: str = "item") -> list[int]:
     if not isinstance(raw, list) or not all(isinstance(i, int) and not isinstance(i, bool) for i in raw):
-        raise InvalidSelection(f"{name} is a list of item ids.")
+        raise InvalidSelection(f"{name} is a list of {of} ids.")
     if len(raw) > MAX_IDS:
         raise InvalidSelection(f"{name} holds {len(raw):,} ids; above {MAX_IDS:,} use a filter, a query or all.")
     if any(not 0 < i < 2**63 for i in raw):
-        raise InvalidSelection(f"{name} holds a number that is no item id.")
+        raise InvalidSelection(f"{name} holds a number that is no {of} id.")
     return raw
 
 
@@ -122,4 +147,21 @@ def _check_foreign(dataset: Dataset, ids: list[int]) -> None:
         raise InvalidSelection(
             f"“{dataset.name}” has no item {first}"
             + (f" (nor {count - 1} others of those given)." if count > 1 else ".")
+        )
+
+
+def _check_foreign_regions(dataset: Dataset, ids: list[int]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*), min(given) FROM unnest(%s::bigint[]) AS given WHERE NOT EXISTS ("
+            " SELECT FROM datasets_region AS region JOIN datasets_item AS item ON item.id = item_id"
+            "  WHERE region.id = given AND removed_at IS NULL AND dataset_id = %s)",
+            [ids, dataset.pk],
+        )
+        count, first = cursor.fetchone()
+    if count:
+        raise InvalidSelection(
+            f"“{dataset.name}” has no region {first}"
+            + (f" (nor {count - 1} others of those given)." if count > 1 else ".")
+            + " Regions that are made anew get new ids: search again."
         )

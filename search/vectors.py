@@ -280,6 +280,17 @@ def unpacked(sent: Sequence[bytes], dimension: int) -> npt.NDArray[np.float16]:
     return rows["values"].astype(np.float16)
 
 
+def of_regions(space: EmbeddingSpace, regions: Sequence[tuple[int, int]]) -> dict[int, Vectors]:
+    """Region → its vector, ``(dimension,)`` float32, of those of ``regions`` (item and region) that have one in ``space``."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT region_id, vector::real[] FROM search_regionembedding"
+            " WHERE space_id = %s AND item_id = ANY(%s) AND region_id = ANY(%s)",
+            [space.pk, [item for item, _ in regions], [region for _, region in regions]],
+        )
+        return {region_id: np.asarray(values, dtype=np.float32) for region_id, values in cursor.fetchall()}
+
+
 def count(space: EmbeddingSpace, items: QuerySet[Item] | None = None) -> int:
     """How many of ``items`` (of all) have a vector in ``space``."""
     where, params = _ids(items) if items is not None else ("", ())

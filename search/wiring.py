@@ -12,7 +12,7 @@ from datasets import creation, selection, signals
 from datasets.api import extras
 from datasets.models import Dataset, Item, Job, Region
 
-from . import comparison, indexing, layers, pending, preparation, query, spaces, vector_upload  # noqa: F401  (they register jobs)
+from . import answers, comparison, indexing, layers, pending, preparation, spaces, vector_upload  # noqa: F401  (they register jobs)
 from .api.spaces import spaces_of
 from .models import EmbeddingSpace
 
@@ -69,5 +69,5 @@ def fail_layers_without_space(sender: Any, *, instance: EmbeddingSpace, **kwargs
 
 
 creation.set_encoder_chooser(spaces.choose_encoder)
-selection.set_query_resolver(query.select)
+selection.set_query_resolver(answers.select, answers.select_regions)
 extras.set_spaces_reader(spaces_of)

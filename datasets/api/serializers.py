@@ -381,12 +381,15 @@ class UndoneSerializer(serializers.Serializer[Any]):
 @extend_schema_field(
     {
         "type": "object",
-        "description": "Exactly one of ids, filter, query (with min_score), all; optionally except.",
+        "description": "Exactly one of ids, filter, query (with min_score), all, region_ids; optionally except (items)."
+        " With region_ids, or regions beside a query, labels go to the regions.",
         "properties": {
             "ids": {"type": "array", "items": {"type": "integer"}},
             "filter": {"type": "object", "additionalProperties": True},
             "query": {"type": "object", "additionalProperties": True},
             "min_score": {"type": "number"},
+            "regions": {"type": "boolean", "description": "With query: the regions that it found, not their items."},
+            "region_ids": {"type": "array", "items": {"type": "integer"}},
             "all": {"type": "boolean"},
             "except": {"type": "array", "items": {"type": "integer"}},
         },

@@ -32,6 +32,7 @@ urlpatterns = [
     path("items/<int:pk>/history/", items.HistoryView.as_view()),
     path("items/<int:pk>/regions/", regions.ItemRegionsView.as_view()),
     path("items/<int:pk>/predictions/", regions.ItemPredictionsView.as_view()),
+    path("datasets/<int:pk>/regions/", regions.RegionsView.as_view()),
     path("regions/<int:pk>/", regions.RegionView.as_view()),
     path("jobs/", transfer.JobsView.as_view()),
     path("jobs/<int:pk>/", transfer.JobView.as_view()),

@@ -17,6 +17,44 @@ class FilterField(serializers.JSONField):
     """Read by ``datasets.filters.parse``, which says what is wrong with it."""
 
 
+_NUMBERS = {"type": "array", "items": {"type": "number"}}
+_POLYGON = {"type": "array", "items": _NUMBERS}
+_EXAMPLES = {
+    "type": "array",
+    "items": {
+        "oneOf": [
+            {"type": "integer"},
+            {
+                "type": "object",
+                "description": "An area of an image: one of box (x, y, width, height: 0..1), polygon and region (its id).",
+                "properties": {
+                    "item": {"type": "integer"},
+                    "box": _NUMBERS,
+                    "polygon": _POLYGON,
+                    "region": {"type": "integer"},
+                },
+                "required": ["item"],
+            },
+        ]
+    },
+}
+
+
+@extend_schema_field(_EXAMPLES)
+class ExamplesField(serializers.JSONField):
+    """Read by ``search.examples.parse``, which says what is wrong with it."""
+
+
+@extend_schema_field(_NUMBERS)
+class BoxField(serializers.JSONField):
+    """x, y, width, height."""
+
+
+@extend_schema_field(_POLYGON)
+class PolygonField(serializers.JSONField):
+    """[[x, y], …]."""
+
+
 class QuerySerializer(serializers.Serializer[Any]):
     """The words are read by ``search.query.parse``; here they have their shapes only."""
 
@@ -25,10 +63,18 @@ class QuerySerializer(serializers.Serializer[Any]):
         required=False,
         help_text="The text is words, whatever numbers, places, colours or measures could be understood in it.",
     )
-    like = serializers.ListField(child=serializers.IntegerField(), required=False)
-    unlike = serializers.ListField(child=serializers.IntegerField(), required=False)
+    like = ExamplesField(required=False, allow_null=True)
+    unlike = ExamplesField(required=False, allow_null=True)
     image = serializers.CharField(
         required=False, allow_blank=True, help_text="A file (multipart), or the reference that an earlier answer gave."
+    )
+    image_box = BoxField(required=False, allow_null=True, help_text="The part of the image that is meant.")
+    image_polygon = PolygonField(required=False, allow_null=True)
+    regions = serializers.BooleanField(
+        required=False,
+        allow_null=True,
+        default=None,
+        help_text="Score items by their regions too; unless told, when an example is an area of an image.",
     )
     filter = FilterField(required=False, allow_null=True)
 
@@ -48,10 +94,28 @@ class SearchUploadSerializer(SearchSerializer):
     filter = serializers.CharField(required=False, help_text="The filter object as JSON.")
 
 
+class FoundRegionSerializer(serializers.Serializer[Any]):
+    id = serializers.IntegerField()
+    kind = serializers.ChoiceField(choices=RegionLayer.Kind.choices)
+    x = serializers.FloatField()
+    y = serializers.FloatField()
+    width = serializers.FloatField()
+    height = serializers.FloatField()
+    polygon = PolygonField(allow_null=True)
+
+
+class ScoredRegionSerializer(FoundRegionSerializer):
+    score = serializers.FloatField()
+
+
 class ResultSerializer(serializers.Serializer[Any]):
     item = ItemSerializer()
     score = serializers.FloatField(
-        allow_null=True, help_text="Cosine, -1 to 1; null where the filter alone has answered."
+        allow_null=True,
+        help_text="Cosine, -1 to 1; with regions, the best of the item and of these. null where the filter alone has answered.",
+    )
+    region = ScoredRegionSerializer(
+        required=False, help_text="The region that was best; none when the item as a whole was."
     )
 
 
@@ -65,10 +129,13 @@ class HistogramSerializer(serializers.Serializer[Any]):
 
 class SaidSerializer(serializers.Serializer[Any]):
     text = serializers.CharField(allow_blank=True)
-    like = serializers.ListField(child=serializers.IntegerField())
-    unlike = serializers.ListField(child=serializers.IntegerField())
+    like = ExamplesField()
+    unlike = ExamplesField()
     image = serializers.CharField(allow_blank=True)
     literal = serializers.BooleanField()
+    image_box = BoxField(required=False)
+    image_polygon = PolygonField(required=False)
+    regions = serializers.BooleanField(allow_null=True)
 
 
 class UnderstoodPartSerializer(serializers.Serializer[Any]):
@@ -99,6 +166,9 @@ class AnswerSerializer(serializers.Serializer[Any]):
     exact = serializers.BooleanField(help_text="Every embedded item under the filter was compared.")
     embedded = serializers.IntegerField(help_text="Items under the filter that have a vector.")
     total = serializers.IntegerField(help_text="Items under the filter.")
+    regions = serializers.IntegerField(
+        allow_null=True, help_text="That were compared; null when only whole items were."
+    )
     histogram = HistogramSerializer(help_text="Scores of all embedded items under the filter.")
     next = FilterField(allow_null=True, help_text="Send it as “after” for the next page; null on the last one.")
     took_ms = serializers.FloatField()
@@ -106,6 +176,30 @@ class AnswerSerializer(serializers.Serializer[Any]):
     query = SaidSerializer()
     understood = UnderstoodSerializer()
     plan = PlanSerializer(required=False, help_text="With “explain”.")
+
+
+class WhySerializer(QuerySerializer):
+    item = serializers.IntegerField(help_text="The result that is to be explained.")
+
+
+class WhyPartSerializer(serializers.Serializer[Any]):
+    kind = serializers.ChoiceField(choices=["example", "text", "image"])
+    side = serializers.ChoiceField(choices=["like", "unlike"])
+    score = serializers.FloatField(help_text="Cosine with the item as a whole.", allow_null=True)
+    region_score = serializers.FloatField(help_text="Cosine with its best region.", allow_null=True)
+    text = serializers.CharField(required=False)
+    item = serializers.IntegerField(required=False)
+    key = serializers.CharField(required=False)
+    thumbnail_url = serializers.CharField(required=False, allow_null=True)
+    region = serializers.IntegerField(required=False)
+    box = BoxField(required=False, help_text="The area that is meant, or the box around it.")
+
+
+class ReasonsSerializer(serializers.Serializer[Any]):
+    item = serializers.IntegerField()
+    score = serializers.FloatField(help_text="As in the search.")
+    region = ScoredRegionSerializer(allow_null=True)
+    parts = WhyPartSerializer(many=True, help_text="What it is most like comes first.")
 
 
 class SpaceDetailSerializer(SpaceSerializer):

@@ -11,6 +11,8 @@ urlpatterns = [
     path("datasets/<int:pk>/encoder-comparisons/", comparisons.ComparisonsView.as_view()),
     path("datasets/<int:pk>/search/", views.SearchView.as_view()),
     path("datasets/<int:pk>/search/understand/", views.UnderstandView.as_view()),
+    path("datasets/<int:pk>/search/why/", views.WhyView.as_view()),
+    path("datasets/<int:pk>/query-images/<str:reference>/", views.QueryImageView.as_view()),
     path("datasets/<int:pk>/ranking/", views.RankingView.as_view()),
     path("datasets/<int:pk>/vectors/", vector_files.UploadView.as_view()),
     path("spaces/<int:pk>/vectors/", vector_files.DownloadView.as_view()),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import time
 from typing import Any
 
 import numpy as np
-from django.http import HttpResponse, QueryDict
+from django.http import HttpResponse, HttpResponseBase, QueryDict
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.parsers import FormParser, JSONParser, MultiPartParser
@@ -17,21 +18,27 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from datasets.access import dataset_for
-from datasets.api.rendering import items_json
+from datasets.api.rendering import items_json, thumbnail_url
 from datasets.api.serializers import page_of
-from datasets.api.views.items import ids_as_bytes
-from datasets.models import Dataset, Item
+from datasets.api.views.items import ids_as_bytes, picture
+from datasets.models import Dataset, Item, Region
 
-from .. import encoders, offers
+from .. import answers, encoders, offers, reasons
 from .. import query as queries
-from ..query import Answer, InvalidQuery, Query
+from ..answers import Answer
+from ..query import InvalidQuery, Query
+from ..reasons import Likeness
+from ..region_ranking import RankedByRegion
+from ..vectors import Ranked
 from .serializers import (
     AnswerSerializer,
     EncoderSerializer,
     QuerySerializer,
+    ReasonsSerializer,
     SearchSerializer,
     SearchUploadSerializer,
     UnderstoodSerializer,
+    WhySerializer,
 )
 from .spaces import space_json
 
@@ -41,7 +48,7 @@ def _query(dataset: Dataset, request: Request, serializer: type[QuerySerializer]
     raw: dict[str, Any] = {}
     if isinstance(request.data, QueryDict):
         for name in request.data:
-            raw[name] = request.data.getlist(name) if name in ("like", "unlike") else request.data[name]
+            raw[name] = _from_form(request.data, name)
         if "image" in request.FILES:
             raw["image"] = queries.keep_image(dataset, request.FILES["image"]).sha256
         if isinstance(raw.get("filter"), str):
@@ -52,14 +59,32 @@ def _query(dataset: Dataset, request: Request, serializer: type[QuerySerializer]
     elif isinstance(request.data, dict):
         raw = dict(request.data)
     else:
-        raise InvalidQuery("A query is an object with text, like, unlike, image and filter.")
+        raise InvalidQuery(f"A query is an object with some of {', '.join(queries.KEYS)}.")
     body = serializer(data=raw)
     body.is_valid(raise_exception=True)
-    query = queries.parse(
-        dataset,
-        {name: body.validated_data.get(name) for name in ("text", "literal", "like", "unlike", "image", "filter")},
-    )
+    query = queries.parse(dataset, {name: body.validated_data.get(name) for name in queries.KEYS})
     return query, body.validated_data
+
+
+def _from_form(form: QueryDict, name: str) -> Any:
+    """Examples come one by one, or all of them as one JSON list."""
+    if name in ("like", "unlike") and not (len(given := form.getlist(name)) == 1 and given[0].lstrip().startswith("[")):
+        return given
+    return form[name]
+
+
+def _regions_of(ranked: Ranked) -> dict[int, dict[str, Any]]:
+    """Item → the region that was best in it, as far as one was. One query."""
+    if not isinstance(ranked, RankedByRegion):
+        return {}
+    scores = dict(zip(ranked.region_ids.tolist(), ranked.scores.tolist(), strict=True))
+    regions = Region.objects.standing().filter(pk__in=ranked.region_ids[ranked.region_ids > 0].tolist())
+    return {region.item_id: region_json(region) | {"score": scores[region.pk]} for region in regions}
+
+
+def region_json(region: Region) -> dict[str, Any]:
+    names = ("kind", "x", "y", "width", "height", "polygon")
+    return {"id": region.pk, **{name: getattr(region, name) for name in names}}
 
 
 class SearchView(APIView):
@@ -75,11 +100,11 @@ class SearchView(APIView):
         began = time.perf_counter()
         dataset = dataset_for(request.user, pk)
         query, asked = _query(dataset, request, SearchSerializer)
-        answer = queries.run(
+        answer = answers.run(
             query,
             limit=asked["limit"],
             min_score=asked.get("min_score"),
-            after=queries.parse_after(asked.get("after")),
+            after=answers.parse_after(asked.get("after")),
             exact=asked.get("exact", False),
         )
         found = Item.objects.in_bulk(answer.best.item_ids.tolist())
@@ -89,15 +114,18 @@ class SearchView(APIView):
             if pk in found
         ]
         histogram = answer.histogram
+        regions = _regions_of(answer.best)
         return Response(
             {
                 "results": [
                     {"item": item, "score": None if math.isnan(score) else score}
+                    | ({"region": regions[item["id"]]} if item["id"] in regions else {})
                     for item, (_, score) in zip(items_json(item for item, _ in ranked), ranked, strict=True)
                 ],
                 "exact": answer.is_exact,
                 "embedded": answer.embedded,
                 "total": answer.total,
+                "regions": _compared(answer),
                 "histogram": {
                     "from": histogram.least,
                     "to": histogram.greatest,
@@ -128,7 +156,9 @@ class UnderstandView(APIView):
 class RankingView(APIView):
     """All embedded items under a query's filter, best first, as bytes: ids (of type ``X-Id-Type``), then float32 scores.
 
-    Where nothing but a filter is left of the words, they come in the order of their ids, with NaN for a score. What the grid orders itself by. Numbers of both are ``X-Count``.
+    Where nothing but a filter is left of the words, they come in the order of their ids, with NaN for a score. What the grid
+    orders itself by. Numbers of both are ``X-Count``. With ``X-Region-Id-Type`` there follow as many ids of regions, of that
+    type: the one that was best in the item, 0 where the item as a whole was.
     """
 
     parser_classes = [JSONParser, MultiPartParser, FormParser]
@@ -141,10 +171,68 @@ class RankingView(APIView):
         began = time.perf_counter()
         dataset = dataset_for(request.user, pk)
         query, _ = _query(dataset, request, QuerySerializer)
-        answer = queries.rank_all(query)
+        answer = answers.rank_all(query)
         ids, id_type = ids_as_bytes(answer.best.item_ids)
         scores = answer.best.scores.astype(np.dtype("<f4")).tobytes()
-        return HttpResponse(ids + scores, "application/octet-stream", headers=_headers(answer, query, id_type, began))
+        headers = _headers(answer, query, id_type, began)
+        regions = b""
+        if isinstance(answer.best, RankedByRegion):
+            regions, headers["X-Region-Id-Type"] = ids_as_bytes(answer.best.region_ids)
+            headers["X-Regions"] = answer.best.regions
+        return HttpResponse(ids + scores + regions, "application/octet-stream", headers=headers)
+
+
+class WhyView(APIView):
+    """Why an item is a result: its likeness with every part of the query, the nearest first."""
+
+    @extend_schema(request=WhySerializer, responses=ReasonsSerializer)
+    def post(self, request: Request, pk: int) -> Response:
+        dataset = dataset_for(request.user, pk)
+        query, asked = _query(dataset, request, WhySerializer)
+        why = reasons.explain(query, asked["item"])
+        region = Region.objects.standing().filter(pk=why.region_id).first()
+        named = {one.part.example.item_id for one in why.likenesses if one.part.example}
+        items = Item.objects.only("key", "sha256", "text").in_bulk(named)
+        return Response(
+            {
+                "item": asked["item"],
+                "score": why.score,
+                "region": region and region_json(region) | {"score": why.score},
+                "parts": [_part_json(query, one, items) for one in why.likenesses],
+            }
+        )
+
+
+def _part_json(query: Query, likeness: Likeness, items: dict[int, Item]) -> dict[str, Any]:
+    part = likeness.part
+    told: dict[str, Any] = {
+        "kind": part.kind,
+        "side": "like" if part.is_wanted else "unlike",
+        "score": likeness.score,
+        "region_score": likeness.region_score,
+    }
+    area = query.image_area if part.kind == "image" else None
+    if part.kind == "text":
+        told["text"] = query.text
+    if part.example is not None:
+        item, area = items[part.example.item_id], part.example.shape
+        told |= {"item": item.pk, "key": item.key, "thumbnail_url": thumbnail_url(item.pk, item.sha256)}
+        if part.example.region_id is not None:
+            told["region"] = part.example.region_id
+    return told | ({"box": [area.x, area.y, area.width, area.height]} if area else {})
+
+
+class QueryImageView(APIView):
+    """An image that somebody searched this dataset with, by its reference."""
+
+    @extend_schema(responses={(200, "image/*"): OpenApiTypes.BINARY})
+    def get(self, request: Request, pk: int, reference: str) -> HttpResponseBase:
+        dataset = dataset_for(request.user, pk)
+        return picture(io.BytesIO(queries.show_image(dataset, reference)), "image/jpeg", reference)
+
+
+def _compared(answer: Answer) -> int | None:
+    return answer.best.regions if isinstance(answer.best, RankedByRegion) else None
 
 
 def _headers(answer: Answer, query: Query, id_type: str, began: float) -> dict[str, Any]:

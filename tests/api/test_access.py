@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -82,6 +83,7 @@ TABLE: list[tuple[str, str, Body, str, set[int]]] = [
     ("get", "items/{item}/regions/", None, VIEWER, {200}),
     ("post", "items/{item}/regions/", lambda w: {"x": 0, "y": 0, "width": 1, "height": 1}, ANNOTATOR, {201}),
     ("get", "items/{item}/predictions/", None, VIEWER, {200}),
+    ("get", "datasets/{dataset}/regions/?ids=1", None, VIEWER, {200}),
     ("get", "regions/{region}/", None, VIEWER, {200}),
     ("patch", "regions/{region}/", lambda w: {"x": 0.25}, ANNOTATOR, {200}),
     ("delete", "regions/{region}/", None, ANNOTATOR, {204}),
@@ -106,6 +108,8 @@ TABLE: list[tuple[str, str, Body, str, set[int]]] = [
     ("post", "operations/{operation}/undo/", None, REVIEWER, {200}),  # Alice's: others' needs a reviewer
     ("post", "datasets/{dataset}/search/", lambda w: {"like": [w.items[0].pk]}, VIEWER, {409}),  # not embedded yet
     ("get", "datasets/{dataset}/search/understand/", None, VIEWER, {200}),
+    ("post", "datasets/{dataset}/search/why/", lambda w: {"like": [w.items[0].pk], "item": w.items[1].pk}, VIEWER, {409}),
+    ("get", "datasets/{dataset}/query-images/{reference}/", None, VIEWER, {400}),  # none is kept under it
     ("post", "datasets/{dataset}/ranking/", lambda w: {"like": [w.items[0].pk]}, VIEWER, {409}),
     ("post", "datasets/{dataset}/vectors/", None, MANAGER, {400}),  # no file
     ("get", "spaces/{space}/vectors/", None, VIEWER, {200}),
@@ -138,6 +142,7 @@ def call(client: APIClient, world: World, method: str, address: str, body: Body)
         item=world.items[0].pk,
         region=world.region.pk,
         layer=world.layer.pk,
+        reference="0123",
     )
     return getattr(client, method)(url, body(world) if body else None, format="json")
 
@@ -201,12 +206,9 @@ def test_the_table_holds_every_endpoint() -> None:
         return found
 
     ours = {a.removeprefix("api/v1/") for a in addresses(get_resolver().url_patterns) if a.startswith("api/v1/")}
-    in_table = {address.replace("{" + name + "}", "<int:pk>") for _, address, *_ in TABLE for name in _names(address)}
+    in_table = {address.partition("?")[0] for _, address, *_ in TABLE}
+    in_table = {re.sub(r"{\w+}", "<int:pk>", one.replace("{reference}", "<str:reference>")) for one in in_table}
     assert ours == in_table | GLOBAL
-
-
-def _names(address: str) -> list[str]:
-    return [part.strip("{}") for part in address.split("/") if part.startswith("{")]
 
 
 def test_lists_show_only_what_is_mine(
@@ -234,6 +236,10 @@ def test_items_of_another_dataset_cannot_be_smuggled_in(
         ("search/", {"like": [theirs]}),
         ("search/", {"text": "x", "filter": {"label": world.label.pk}}),
         ("ranking/", {"like": [theirs]}),
+        ("search/", {"like": [{"item": theirs, "box": [0, 0, 1, 1]}]}),
+        ("search/", {"like": [{"item": theirs, "region": world.region.pk}]}),
+        ("search/why/", {"text": "x", "item": theirs}),
+        ("annotations/", {"selection": {"region_ids": [world.region.pk]}, "label": "own"}),
     ):
         response = client.post(mine + address, body, format="json")
         assert response.status_code == 400, (address, response.content)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
-from datasets import creation, predictions, regions
+from datasets import creation, labelling, predictions, regions, selection
 from datasets.errors import Refused
 from datasets.models import (
     Annotation,
@@ -222,3 +223,30 @@ def test_items_that_go_take_all_of_it_along(dataset: Dataset, alice: Any) -> Non
     for model_class in (Region, Prediction, PredictedItem):
         assert list(model_class.objects.values_list("item", flat=True)) == [stays.pk]
     assert not Annotation.objects.exists()
+
+
+def test_a_layer_that_is_made_anew_waits_for_whoever_labels_its_regions(
+    transactional_db: None, dataset: Dataset, bob: Any
+) -> None:
+    item, layer, label = add_items(dataset, 1)[0], layer_of(dataset), add_class(dataset, "part")
+    made = regions.replace(layer, {item.pk: [BOX, Shape(0, 0, 0.5, 0.5)]})[item.pk]
+    chosen = selection.parse(dataset, {"region_ids": made[:1]})
+    cleared: list[set[int]] = []
+
+    def clear() -> None:
+        try:
+            cleared.append(regions.clear(layer, [item.pk]))
+        finally:
+            connection.close()
+
+    with transaction.atomic():
+        labelling.apply_label(chosen, label, by=bob)
+        worker = threading.Thread(target=clear)
+        worker.start()
+        worker.join(1)
+        assert worker.is_alive()
+    worker.join()
+    assert cleared == [{item.pk}]
+    left = Region.objects.get()
+    assert (left.pk, left.kind, left.layer) == (made[0], "drawn", None)
+    assert labelling.apply_label(chosen, label, by=bob).changed == 0

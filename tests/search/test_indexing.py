@@ -14,7 +14,7 @@ from rest_framework.test import APIClient
 
 from datasets import creation, filters, jobs
 from datasets.models import Dataset, Item, Job
-from search import indexing, planning, query, samples, spaces, vectors
+from search import answers, indexing, planning, query, samples, spaces, vectors
 from search.models import EmbeddingSpace, PendingEmbedding
 from tests.fixtures import add_items, make_user
 
@@ -104,7 +104,7 @@ def test_a_small_space_has_none(many: Dataset, monkeypatch: pytest.MonkeyPatch) 
     indexing.maintain()
     assert not Job.objects.filter(kind=Job.Kind.INDEX).exists()
     asked, _ = ask(many)
-    answer = query.run(asked, limit=10)
+    answer = answers.run(asked, limit=10)
     assert answer.is_exact
     assert answer.plan.said["way"] == "exact"
 
@@ -112,14 +112,14 @@ def test_a_small_space_has_none(many: Dataset, monkeypatch: pytest.MonkeyPatch) 
 def test_the_index_answers_and_says_so(many: Dataset) -> None:
     build(many)
     asked, vector = ask(many)
-    answer = query.run(asked, limit=100)
+    answer = answers.run(asked, limit=100)
     assert (answer.is_exact, answer.total, answer.embedded) == (False, ROWS, ROWS)
     expected = brute_force(space_of(many), many.items, vector)[:100]
     assert len(set(answer.best.item_ids.tolist()) & set(expected)) >= 98
     assert answer.best.scores.tolist() == sorted(answer.best.scores.tolist(), reverse=True)
     assert answer.histogram.sampled is not None
     assert abs(sum(answer.histogram.counts) - ROWS) < 60
-    exactly = query.run(asked, limit=100, exact=True)
+    exactly = answers.run(asked, limit=100, exact=True)
     assert (exactly.is_exact, exactly.best.item_ids.tolist()) == (True, expected)
     assert exactly.histogram.sampled is None
 
@@ -130,7 +130,7 @@ def test_vectors_that_come_later_are_found_through_it(many: Dataset) -> None:
     put(space_of(many), [item.pk for item in new], made(3, seed=9))
     for at, item in enumerate(new):
         asked = query.parse(many, {"like": [item.pk]})
-        answer = query.run(asked, limit=5)
+        answer = answers.run(asked, limit=5)
         assert not answer.is_exact
         assert answer.best.item_ids[0] == item.pk, at
 
@@ -148,7 +148,7 @@ def test_a_filter_never_loses_a_row(
     asked, vector = ask(many, filter=filter)
     items = filters.parse(many, filter).apply(filters.items_of(many))
     for limit in (10, 200):
-        answer = query.run(asked, limit=limit)
+        answer = answers.run(asked, limit=limit)
         expected = brute_force(space_of(many), items, vector)[:limit]
         assert len(answer.best.item_ids) == len(expected)
         assert set(answer.best.item_ids.tolist()) <= set(items.values_list("pk", flat=True))
@@ -171,9 +171,9 @@ def test_the_cheaper_way_is_chosen(many: Dataset) -> None:
 def test_what_the_index_misses_the_sample_tells(many: Dataset) -> None:
     best = vectors.Ranked(np.array([1, 2]), np.array([0.9, 0.8]))
     sampled = np.array([2, 3, 4])
-    assert not query._is_astray(best, sampled, np.array([0.8, 0.7, 0.1], dtype=np.float32))
-    assert not query._is_astray(best, sampled, np.array([0.85, 0.7, 0.1], dtype=np.float32))
-    assert query._is_astray(best, sampled, np.array([0.8, 0.85, 0.1], dtype=np.float32))
+    assert not answers._is_astray(best, sampled, np.array([0.8, 0.7, 0.1], dtype=np.float32))
+    assert not answers._is_astray(best, sampled, np.array([0.85, 0.7, 0.1], dtype=np.float32))
+    assert answers._is_astray(best, sampled, np.array([0.8, 0.85, 0.1], dtype=np.float32))
 
 
 def test_a_bad_index_is_built_anew_while_it_answers(many: Dataset) -> None:
@@ -191,7 +191,7 @@ def test_a_bad_index_is_built_anew_while_it_answers(many: Dataset) -> None:
         try:
             while not stop.is_set():
                 asked, _ = ask(many)
-                seen.append(len(query.run(asked, limit=20).best.item_ids) == 20)
+                seen.append(len(answers.run(asked, limit=20).best.item_ids) == 20)
         finally:
             connections.close_all()
 
@@ -215,7 +215,7 @@ def test_too_little_memory_is_said_and_searches_stay_exact(many: Dataset, monkey
     assert "wants 0.0 GB of memory" in job.message
     assert not indexing.standing(space_of(many)).has_index
     asked, _ = ask(many)
-    assert query.run(asked, limit=10).is_exact
+    assert answers.run(asked, limit=10).is_exact
     indexing.maintain()
     assert indexing.jobs_of(space_of(many)).count() == 1  # not again and again
 
@@ -235,7 +235,7 @@ def test_what_an_interrupted_build_has_left_is_removed(many: Dataset) -> None:
     found = indexing.standing(space)
     assert (found.has_index, found.leftovers) == (False, (name,))
     asked, _ = ask(many)
-    assert query.run(asked, limit=10).is_exact
+    assert answers.run(asked, limit=10).is_exact
     assert build(many).state == Job.State.SUCCEEDED
     assert indexing.standing(space).leftovers == ()
 

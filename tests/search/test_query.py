@@ -17,7 +17,7 @@ from datasets.errors import Refused
 from datasets.models import Dataset, Item
 from datasets.predictions import Predicted
 from datasets.regions import Shape
-from search import encoders, query, vectors
+from search import answers, encoders, query, vectors
 from search.models import Embedding, EmbeddingSpace
 from tests.fixtures import add_items, jpeg
 
@@ -89,7 +89,7 @@ def test_ranking_equals_brute_force_under_a_filter(
     limit = data.draw(st.integers(1, 70), label="limit")
     for split, chosen in (("train", slice(0, train)), (None, slice(None))):
         asked = query.parse(dataset, {"like": [items[example].pk]} | ({"filter": {"split": split}} if split else {}))
-        answer = query.run(asked, limit=limit)
+        answer = answers.run(asked, limit=limit)
         expected = brute_force([item.pk for item in items[chosen]], stored[chosen], vectors.normalised(stored[example]))
         assert answer.best.item_ids.tolist() == [pk for pk, _ in expected][:limit]
         np.testing.assert_allclose(answer.best.scores, [score for _, score in expected][:limit], atol=2e-6)
@@ -101,7 +101,7 @@ def test_a_selection_by_score_is_what_the_ranking_shows_above_it(dataset: Datase
     items = add_items(dataset, 80)
     put(space_of(dataset), items, random(80, 1280) + 0.5)
     raw = {"like": [items[0].pk]}
-    ranked = query.run(query.parse(dataset, raw), limit=1000).best
+    ranked = answers.run(query.parse(dataset, raw), limit=1000).best
     cut = float(ranked.scores[20])
     meant = selection.parse(dataset, {"query": raw, "min_score": cut}).items
     assert set(meant.values_list("pk", flat=True)) == set(ranked.item_ids[ranked.scores >= np.float32(cut)].tolist())
@@ -111,7 +111,7 @@ def test_more_and_less_like_combine_as_documented(dataset: Dataset) -> None:
     items = add_items(dataset, 30)
     stored = put(space_of(dataset), items, random(30, 1280))
     raw = {"like": [items[0].pk, items[1].pk], "unlike": [items[2].pk]}
-    ranked = query.run(query.parse(dataset, raw), limit=1000).best
+    ranked = answers.run(query.parse(dataset, raw), limit=1000).best
     wanted = vectors.normalised(2 * stored[:2].mean(axis=0) - stored[2])
     assert ranked.item_ids.tolist() == [pk for pk, _ in brute_force([item.pk for item in items], stored, wanted)]
 
@@ -119,10 +119,10 @@ def test_more_and_less_like_combine_as_documented(dataset: Dataset) -> None:
 def test_items_without_a_vector_are_counted_and_not_found(dataset: Dataset) -> None:
     items = add_items(dataset, 10)
     put(space_of(dataset), items[:4], random(4, 1280))
-    answer = query.rank_all(query.parse(dataset, {"like": [items[0].pk]}))
+    answer = answers.rank_all(query.parse(dataset, {"like": [items[0].pk]}))
     assert (len(answer.best.item_ids), answer.embedded, answer.total) == (4, 4, 10)
     with pytest.raises(query.ExampleNotReady, match="not embedded yet"):
-        query.run(query.parse(dataset, {"like": [items[9].pk]}), limit=1000)
+        answers.run(query.parse(dataset, {"like": [items[9].pk]}), limit=1000)
 
 
 def test_words_are_searched_in_the_language_space(dataset: Dataset) -> None:
@@ -130,7 +130,7 @@ def test_words_are_searched_in_the_language_space(dataset: Dataset) -> None:
     encoder = encoders.get(dataset.encoder)
     texts = ["a cat on a sofa", "a red racing car", "a bowl of soup"]
     put(space_of(dataset, "language"), items, encoder.encode_texts(texts)["language"])
-    ranked = query.run(query.parse(dataset, {"text": "a kitten"}), limit=1000).best
+    ranked = answers.run(query.parse(dataset, {"text": "a kitten"}), limit=1000).best
     assert ranked.item_ids[0] == items[0].pk
 
 
@@ -150,19 +150,19 @@ def test_what_is_understood_narrows_and_the_rest_is_compared(dataset: Dataset) -
     items = counted(dataset, 0, 2, 3, 3)
     texts = ["a cat on a sofa", "a beach", "a dog in the snow", "a dog on the beach"]
     put(space_of(dataset, "language"), items, encoders.get(dataset.encoder).encode_texts(texts)["language"])
-    answer = query.run(query.parse(dataset, {"text": "at least 2 dogs on a beach"}), limit=1000)
+    answer = answers.run(query.parse(dataset, {"text": "at least 2 dogs on a beach"}), limit=1000)
     assert answer.best.item_ids[0] in (items[1].pk, items[3].pk)
     assert set(answer.best.item_ids.tolist()) == {one.pk for one in items[1:]}
     both = {"text": "at least 2 dogs on a beach", "filter": {"count.dog": "<3"}}
-    assert query.run(query.parse(dataset, both), limit=1000).best.item_ids.tolist() == [items[1].pk]
-    literal = query.run(query.parse(dataset, both | {"literal": True, "filter": {}}), limit=1000)
+    assert answers.run(query.parse(dataset, both), limit=1000).best.item_ids.tolist() == [items[1].pk]
+    literal = answers.run(query.parse(dataset, both | {"literal": True, "filter": {}}), limit=1000)
     assert len(literal.best.item_ids) == 4
 
 
 def test_where_no_words_are_left_the_filter_answers_alone(dataset: Dataset) -> None:
     items = counted(dataset, 0, 2, 3, 4)  # none of them has a vector
     asked = query.parse(dataset, {"text": "more than two dogs"})
-    answer = query.run(asked, limit=1, min_score=0.5)
+    answer = answers.run(asked, limit=1, min_score=0.5)
     assert (answer.space, answer.total, answer.is_exact) == (None, 2, True)
     assert answer.best.item_ids.tolist() == [items[2].pk]
     assert np.isnan(answer.best.scores).all()
@@ -186,7 +186,7 @@ def test_an_uploaded_picture_finds_itself(dataset: Dataset) -> None:
     pictures = [read_image(io.BytesIO(jpeg(seed, (300, 240))), least_side=encoder.spec.image_side) for seed in range(5)]
     put(space_of(dataset), items, encoder.encode_batch([encoder.preprocess(one.pixels) for one in pictures])["visual"])
     image = query.keep_image(dataset, io.BytesIO(jpeg(3, (300, 240))))
-    ranked = query.run(query.parse(dataset, {"image": image.sha256}), limit=1).best
+    ranked = answers.run(query.parse(dataset, {"image": image.sha256}), limit=1).best
     assert ranked.item_ids.tolist() == [items[3].pk]
     assert ranked.scores[0] > 0.999
 
@@ -194,7 +194,7 @@ def test_an_uploaded_picture_finds_itself(dataset: Dataset) -> None:
 def test_a_dataset_without_a_language_space_says_so(alice: Any) -> None:
     dataset = creation.create_dataset(name="plain", modality="image", by=alice, encoder="efficientnet-lite0")
     with pytest.raises(Refused, match="words"):
-        query.run(query.parse(dataset, {"text": "a cat"}), limit=1000)
+        answers.run(query.parse(dataset, {"text": "a cat"}), limit=1000)
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_a_dataset_without_a_language_space_says_so(alice: Any) -> None:
 )
 def test_what_is_no_query_is_refused_with_a_sentence(dataset: Dataset, raw: dict[str, Any]) -> None:
     with pytest.raises(Refused) as refusal:
-        query.run(query.parse(dataset, raw), limit=5)
+        answers.run(query.parse(dataset, raw), limit=5)
     assert str(refusal.value).endswith(".")
 
 

@@ -20,7 +20,7 @@ from PIL import Image
 from datasets import creation, importing, jobs
 from datasets.errors import Conflict, Refused
 from datasets.models import Dataset, Item, Job, JobPhase
-from search import coverage, embedding, encoders, pending, preparation, query, spaces, vectors
+from search import answers, coverage, embedding, encoders, pending, preparation, query, spaces, vectors
 from search.attempts import Notebook
 from search.encoders import EncoderSpec, EncoderUnavailable, Output
 from search.encoders.base import Report
@@ -217,7 +217,7 @@ def test_an_encoder_that_fails_fails_its_job_and_nothing_else(filled: Dataset, a
     space = of(filled, "tiny")
     assert (space.state, space.problem) == (State.FAILED, "The hub has no model “tiny”. Check the name.")
     assert states(filled, "starter") == {State.READY}
-    assert query.run(query.parse(filled, {"like": [filled.items.all()[0].pk]}), limit=3).embedded == 5
+    assert answers.run(query.parse(filled, {"like": [filled.items.all()[0].pk]}), limit=3).embedded == 5
 
     shop.while_fetching = lambda report: None
     again = preparation.try_again(space, by=alice)
@@ -383,10 +383,10 @@ def test_a_dataset_can_begin_with_an_encoder_that_is_to_be_fetched(alice: Any, s
     item = dataset.items.all()[0]
     for asked in ({"like": [item.pk]}, {"text": "red"}):
         with pytest.raises(spaces.SpaceNotReady, match=r"“tiny” is being fetched.*Spaces panel"):
-            query.run(query.parse(dataset, asked), limit=3)
+            answers.run(query.parse(dataset, asked), limit=3)
     jobs.run(job.pk)
     assert embedding.embed_pending(dataset.pk) == 4
-    assert query.run(query.parse(dataset, {"like": [item.pk]}), limit=3).embedded == 4
+    assert answers.run(query.parse(dataset, {"like": [item.pk]}), limit=3).embedded == 4
     assert after(job).state == Job.State.SUCCEEDED
 
 
@@ -400,14 +400,14 @@ def test_a_search_says_that_the_default_has_failed(alice: Any, shop: Shop) -> No
     jobs.run(Job.objects.get(kind=Job.Kind.EMBED).pk)
     embedding.embed_pending(dataset.pk)
     with pytest.raises(spaces.SpaceNotReady, match=r"has failed: The hub has no such model\..*try again"):
-        query.run(query.parse(dataset, {"like": [dataset.items.all()[0].pk]}), limit=3)
+        answers.run(query.parse(dataset, {"like": [dataset.items.all()[0].pk]}), limit=3)
     # Another encoder helps, and the failed one can go.
     jobs.run(preparation.add_spaces(dataset, "known", by=alice, becomes_default=True).pk)
     embedding.embed_pending(dataset.pk)
     dataset.refresh_from_db()
     assert dataset.encoder == "known"
     spaces.delete_spaces(dataset, "tiny")
-    assert query.run(query.parse(dataset, {"like": [dataset.items.all()[0].pk]}), limit=3).embedded == 2
+    assert answers.run(query.parse(dataset, {"like": [dataset.items.all()[0].pk]}), limit=3).embedded == 2
 
 
 def test_an_encoder_that_is_not_installed_is_refused_for_a_new_dataset(alice: Any, shop: Shop) -> None:
@@ -430,7 +430,7 @@ def test_a_model_of_a_family_is_named_searched_in_words_and_by_example(
     space = dataset.spaces.get()
     assert (space.output, space.dimension, space.accepts) == ("joint", 24, ["image", "text"])
     for asked in ({"like": [dataset.items.all()[0].pk]}, {"text": "a red car"}):
-        assert query.run(query.parse(dataset, asked), limit=3).embedded == 3
+        assert answers.run(query.parse(dataset, asked), limit=3).embedded == 3
 
 
 def test_a_model_that_is_nowhere_fails_with_a_sentence(alice: Any, settings: LazySettings, tmp_path: Path) -> None:

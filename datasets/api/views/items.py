@@ -66,7 +66,7 @@ class ItemsView(APIView):
         items = filters.items_of(dataset)
         max_text = max_text_of(request)
         if "ids" in request.query_params:
-            wanted = _ids(request.query_params["ids"])
+            wanted = ids_of(request.query_params["ids"], "item")
             found = {item.pk: item for item in items.filter(pk__in=wanted)}
             results = items_json((found[i] for i in wanted if i in found), max_text=max_text)
             return Response({"results": results, "next": None})
@@ -126,7 +126,7 @@ class ImageView(APIView):
             raise Missing(f"{item.key}: " + (item.problem or "its file has not been opened yet. Wait a moment."))
         if (not_modified := _not_modified(request, item.sha256)) is not None:
             return not_modified
-        return _picture(media.open_original(item), item.content_type, item.sha256)
+        return picture(media.open_original(item), item.content_type, item.sha256)
 
 
 class ThumbnailView(APIView):
@@ -143,7 +143,7 @@ class ThumbnailView(APIView):
             stream, content_type = media.open_thumbnail(item.sha256)
         except OSError as error:
             raise Missing(f"{item.key}: it has no thumbnail.") from error
-        return _picture(stream, content_type, item.sha256)
+        return picture(stream, content_type, item.sha256)
 
 
 def _not_modified(request: Request, sha256: str) -> HttpResponse | None:
@@ -156,7 +156,7 @@ def _not_modified(request: Request, sha256: str) -> HttpResponse | None:
 _KEEP = "private, max-age=31536000, immutable"
 
 
-def _picture(stream: Any, content_type: str, sha256: str) -> FileResponse:
+def picture(stream: Any, content_type: str, sha256: str) -> FileResponse:
     response = FileResponse(stream, content_type=content_type)
     response["ETag"] = f'"{sha256}"'
     response["Cache-Control"] = _KEEP
@@ -174,8 +174,9 @@ class HistoryView(APIView):
         return Response({"results": HistoryEntrySerializer(history.of_item(item), many=True).data, "next": None})
 
 
-def _ids(raw: str) -> list[int]:
+def ids_of(raw: str, of: str) -> list[int]:
+    """Raises ``Refused``."""
     parts = [part for part in raw.split(",") if part]
     if len(parts) > _MAX_IDS or not all(part.isdigit() and len(part) < 19 for part in parts):
-        raise Refused(f"ids are up to {_MAX_IDS} item ids with commas between them.")
+        raise Refused(f"ids are up to {_MAX_IDS} {of} ids with commas between them.")
     return [int(part) for part in parts]

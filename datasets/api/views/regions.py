@@ -11,12 +11,13 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from ... import regions
-from ...access import object_for, region_for
+from ...access import dataset_for, object_for, region_for
 from ...errors import Refused
 from ...models import Item, Prediction, Region, Role
 from ...regions import Shape
 from ..paging import PAGE_PARAMETERS, Pages
 from ..serializers import PredictionSerializer, RegionSerializer, ShapeSerializer, page_of
+from .items import ids_of
 
 _SIDES = ("x", "y", "width", "height")
 _KIND = OpenApiParameter("kind", OpenApiTypes.STR, enum=Region.Kind.values, description="Only these.")
@@ -58,6 +59,21 @@ class ItemRegionsView(APIView):
     def post(self, request: Request, pk: int) -> Response:
         item = object_for(request.user, Item.objects.all(), pk, Role.ANNOTATOR)
         return Response(RegionSerializer(regions.draw(item, _shape(request))).data, status=201)
+
+
+class RegionsView(APIView):
+    """Regions of a dataset's images by their ids: those that a search has named."""
+
+    @extend_schema(
+        operation_id="regions_by_id",
+        parameters=[OpenApiParameter("ids", OpenApiTypes.STR, required=True, description="Up to 1,000, with commas.")],
+        responses=page_of(RegionSerializer),
+    )
+    def get(self, request: Request, pk: int) -> Response:
+        dataset = dataset_for(request.user, pk)
+        wanted = ids_of(request.query_params.get("ids", ""), "region")
+        found = Region.objects.standing().filter(item__dataset=dataset, pk__in=wanted)
+        return Response({"results": RegionSerializer(found, many=True).data, "next": None})
 
 
 class RegionView(APIView):

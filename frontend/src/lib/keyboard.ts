@@ -21,6 +21,8 @@ export type Action =
   | "undo"
   | "large"
   | "box"
+  | "area"
+  | "regions"
   | "remove"
   | "history"
   | "keys";
@@ -37,7 +39,20 @@ export interface Shortcut {
 
 export const SHORTCUTS: Shortcut[] = [
   { action: "search", keys: ["/"], shown: "/", does: "search", group: "Find" },
-  { action: "similar", keys: ["s"], shown: "S", does: "find similar to the focused item", group: "Find" },
+  {
+    action: "similar",
+    keys: ["s"],
+    shown: "S",
+    does: "find similar to the focused item, or to the chosen region or area",
+    group: "Find",
+  },
+  {
+    action: "area",
+    keys: ["a"],
+    shown: "A",
+    does: "mark an area to search with (in the large view)",
+    group: "Find",
+  },
   { action: "more", keys: ["+", "="], shown: "+", does: "more like it (or the selection)", group: "Find" },
   { action: "less", keys: ["-"], shown: "−", does: "less like it", group: "Find" },
   {
@@ -68,6 +83,13 @@ export const SHORTCUTS: Shortcut[] = [
   },
   { action: "back", keys: ["Escape"], shown: "Esc", does: "one step back", group: "Move and select" },
   { action: "palette", keys: ["l"], shown: "L", does: "choose a label", group: "Label" },
+  {
+    action: "regions",
+    keys: ["r"],
+    shown: "R",
+    does: "label the regions that were found, or the items",
+    group: "Label",
+  },
   { action: "exclude", keys: ["x"], shown: "X", does: "exclude (or take back in)", group: "Label" },
   { action: "done", keys: ["d"], shown: "D", does: "mark as done", group: "Label" },
   { action: "tag", keys: ["t"], shown: "T", does: "tag", group: "Label" },

@@ -62,10 +62,10 @@ export function onKey(event: KeyboardEvent, reach: Reach) {
 }
 
 function run(action: Action, isExtending: boolean, { workspace, acts, layout, focusSearch }: Reach) {
-  const item = workspace.large ?? workspace.focused;
+  const { example } = workspace;
   const chosen = () => {
     const selected = workspace.selection.count ? workspace.selection.list().slice(0, EXAMPLES_AT_MOST) : [];
-    return selected.length ? selected : item === null ? [] : [item];
+    return selected.length ? selected : example === null ? [] : [example];
   };
   if (isDirection(action)) {
     const isLarge = workspace.large !== null;
@@ -77,7 +77,7 @@ function run(action: Action, isExtending: boolean, { workspace, acts, layout, fo
     case "search":
       return focusSearch();
     case "similar":
-      return workspace.findSimilar(item === null ? [] : [item]);
+      return workspace.findSimilar(example === null ? [] : [example]);
     case "more":
       return workspace.refine(chosen(), "like");
     case "less":
@@ -103,9 +103,15 @@ function run(action: Action, isExtending: boolean, { workspace, acts, layout, fo
     case "undo":
       return void acts.undo();
     case "large":
+      // The picture that it is for may still be on its way.
+      if (workspace.regions.isMarking || workspace.regions.isDrawing) return;
       return workspace.openLarge(workspace.large === null ? workspace.focused : null);
     case "box":
       return drawBox(workspace);
+    case "area":
+      return markArea(workspace);
+    case "regions":
+      return labelRegions(workspace);
     case "remove":
       return void removeSelected(workspace);
     case "history":
@@ -127,12 +133,22 @@ function open(workspace: Workspace, panel: "palette" | "tags") {
 
 function drawBox(workspace: Workspace) {
   if (workspace.large !== null && workspace.canLabel && !workspace.isText)
-    workspace.regions.isDrawing = !workspace.regions.isDrawing;
+    workspace.regions.draw(!workspace.regions.isDrawing);
 }
 
-/** One step: out of drawing, of the selected box, of the large view, of the selection, of the query. */
+function markArea(workspace: Workspace) {
+  if (workspace.large !== null && !workspace.isText) workspace.regions.mark(!workspace.regions.isMarking);
+}
+
+function labelRegions(workspace: Workspace) {
+  if (workspace.canLabel && workspace.selection.count && workspace.regionTarget.count)
+    workspace.labelsRegions = !workspace.labelsRegions;
+}
+
+/** One step: out of drawing or marking, of the selected box, of the large view, of the selection, of the query. */
 function back(workspace: Workspace) {
-  if (workspace.regions.isDrawing) workspace.regions.isDrawing = false;
+  const { regions } = workspace;
+  if (regions.isDrawing || regions.isMarking) regions.mark(false);
   else if (workspace.regions.selected !== null) workspace.regions.selected = null;
   else if (workspace.large !== null) workspace.openLarge(null);
   else if (workspace.selection.count) workspace.clearSelection();

@@ -76,6 +76,19 @@ export class Selection {
     return isFiltered(view) ? { filter: filterBody(view.filter), ...except } : { all: true, ...except };
   }
 
+  /** The regions that `order` (of a whole: its own) found in these items, as the API takes them, and how many. */
+  regionsIn(order: Order): { count: number; body: Record<string, unknown> } {
+    const { ids, regions } = this.whole?.order ?? order;
+    if (!regions) return { count: 0, body: { region_ids: [] } };
+    const end = this.whole ? countAbove(this.whole.order, this.whole.minScore) : ids.length;
+    const found: number[] = [];
+    for (let at = 0; at < end; at++)
+      if (regions[at] && (this.whole ? !this.except.has(ids[at]!) : this.ids.has(ids[at]!)))
+        found.push(regions[at]!);
+    const body = this.whole ? { ...this.toBody(), regions: true } : { region_ids: found };
+    return { count: found.length, body };
+  }
+
   /** Leave the whole for the plain list of its items. */
   private toIds(): SvelteSet<number> {
     this.set(this.list());

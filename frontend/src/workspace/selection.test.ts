@@ -6,6 +6,7 @@ import { EMPTY } from "./view";
 const order: Order = {
   ids: Uint32Array.of(10, 11, 12, 13),
   scores: Float32Array.of(1, 0.75, 0.5, 0.25),
+  regions: null,
   total: 4,
   embedded: 4,
   isExact: true,
@@ -61,4 +62,23 @@ test("all of a filter and all of the dataset are said so", () => {
   expect(selection.toBody()).toEqual({ filter: { split: "train" } });
   selection.selectAll(EMPTY, { ...order, scores: null }, null);
   expect(selection.toBody()).toEqual({ all: true });
+});
+
+test("the regions that were found in selected items are meant by their ids", () => {
+  const found = { ...order, regions: Uint32Array.of(7, 0, 8, 9) };
+  const selection = new Selection();
+  selection.set([10, 11, 13]);
+  expect(selection.regionsIn(found)).toEqual({ count: 2, body: { region_ids: [7, 9] } });
+  expect(selection.regionsIn(order).count).toBe(0);
+});
+
+test("the regions of all found are meant by the query", () => {
+  const found = { ...order, regions: Uint32Array.of(7, 0, 8, 9) };
+  const selection = new Selection();
+  selection.selectAll({ ...EMPTY, like: [{ item: 10, region: 5 }] }, found, null);
+  selection.toggle(12, found.scores![2]!);
+  expect(selection.regionsIn(order)).toEqual({
+    count: 2,
+    body: { query: { like: [{ item: 10, region: 5 }] }, regions: true, except: [12] },
+  });
 });

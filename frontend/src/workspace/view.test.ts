@@ -5,9 +5,11 @@ import { EMPTY, isSearch, queryBody, readView, toggled, typedForm, writeView, ty
 test("an address brings back the view that it was made from", () => {
   const view: View = {
     text: "stop sign & co",
-    like: [5, 9],
-    unlike: [7],
+    like: [5, { item: 9, box: [0.1, 0.2, 0.3, 0.4] }],
+    unlike: [7, { item: 7, region: 3 }],
     image: "abc",
+    imageBox: [0, 0.5, 0.25, 0.5],
+    regions: false,
     filter: { label: ["stop sign", "ü"], "metadata.camera": ["cam-3"], brightness: [">0.3"] },
     order: "-brightness",
     min: 0.55,
@@ -21,6 +23,18 @@ test("an empty address is the empty view", () => expect(readView(new URLSearchPa
 
 test("broken numbers in an address are left out", () => {
   expect(readView(new URLSearchParams("like=1,x,-3&min=abc"))).toEqual({ ...EMPTY, like: [1] });
+});
+
+test("areas and what is searched go out as the API takes them", () => {
+  const box: [number, number, number, number] = [0, 0, 0.5, 1];
+  expect(
+    queryBody({ ...EMPTY, like: [{ item: 3, box }], image: "abc", imageBox: box, regions: true }),
+  ).toEqual({
+    like: [{ item: 3, box }],
+    image: "abc",
+    image_box: box,
+    regions: true,
+  });
 });
 
 test("a facet is switched on, over and off", () => {

@@ -1,14 +1,27 @@
 // What a workspace shows, as it stands in its address: query, filter, order, threshold.
 import { countTyped, objectsText, objectsTyped } from "./search/objects";
 
+import {
+  distinct,
+  readExamples,
+  readNumbers,
+  writeExamples,
+  writeNumbers,
+  type Example,
+  type Four,
+} from "./search/examples";
+
 export type FilterValues = Record<string, string[]>;
 
 export interface View {
   text: string;
-  like: number[];
-  unlike: number[];
-  /** Reference of an uploaded image. */
+  like: Example[];
+  unlike: Example[];
+  /** Reference of an uploaded image, and the part of it that is meant. */
   image: string;
+  imageBox: Four | null;
+  /** Whether items are searched by their regions too; null: when an example is an area. */
+  regions: boolean | null;
   filter: FilterValues;
   order: string;
   /** The cut: items below it are not meant. */
@@ -24,6 +37,8 @@ export const EMPTY: View = {
   like: [],
   unlike: [],
   image: "",
+  imageBox: null,
+  regions: null,
   filter: {},
   order: "",
   min: null,
@@ -31,13 +46,10 @@ export const EMPTY: View = {
   literal: false,
 };
 
-const OWN = new Set(["text", "like", "unlike", "image", "order", "min", "said", "literal"]);
-
-const ids = (raw: string | null) =>
-  (raw ?? "")
-    .split(",")
-    .map(Number)
-    .filter((id) => Number.isInteger(id) && id > 0);
+const OWN = new Set([
+  "text", "like", "unlike", "image", "image_box", "regions", "order", "min", "said", "literal",
+]); // prettier-ignore
+const SWITCH: Record<string, boolean> = { on: true, off: false };
 
 export function readView(query: URLSearchParams): View {
   const filter: FilterValues = {};
@@ -45,9 +57,11 @@ export function readView(query: URLSearchParams): View {
   const min = query.get("min");
   return {
     text: query.get("text") ?? "",
-    like: ids(query.get("like")),
-    unlike: ids(query.get("unlike")),
+    like: distinct(readExamples(query.get("like"))),
+    unlike: distinct(readExamples(query.get("unlike"))),
     image: query.get("image") ?? "",
+    imageBox: readBox(query),
+    regions: SWITCH[query.get("regions") ?? ""] ?? null,
     filter,
     order: query.get("order") ?? "",
     min: min === null || Number.isNaN(Number(min)) ? null : Number(min),
@@ -56,12 +70,19 @@ export function readView(query: URLSearchParams): View {
   };
 }
 
+function readBox(query: URLSearchParams): Four | null {
+  const numbers = readNumbers(query.get("image_box") ?? "");
+  return query.get("image") && numbers?.length === 4 ? (numbers as Four) : null;
+}
+
 export function writeView(view: View): URLSearchParams {
   const query = new URLSearchParams();
   if (view.text) query.set("text", view.text);
-  if (view.like.length) query.set("like", view.like.join(","));
-  if (view.unlike.length) query.set("unlike", view.unlike.join(","));
+  if (view.like.length) query.set("like", writeExamples(view.like));
+  if (view.unlike.length) query.set("unlike", writeExamples(view.unlike));
   if (view.image) query.set("image", view.image);
+  if (view.image && view.imageBox) query.set("image_box", writeNumbers(view.imageBox));
+  if (view.regions !== null) query.set("regions", view.regions ? "on" : "off");
   for (const [key, value] of filterQuery(view.filter)) query.append(key, value);
   if (view.order) query.set("order", view.order);
   if (view.min !== null) query.set("min", String(view.min));
@@ -96,7 +117,8 @@ export function queryBody(view: View) {
     ...(view.text && { text: view.text, literal: true }),
     ...(view.like.length && { like: view.like }),
     ...(view.unlike.length && { unlike: view.unlike }),
-    ...(view.image && { image: view.image }),
+    ...(view.image && { image: view.image, ...(view.imageBox && { image_box: view.imageBox }) }),
+    ...(view.regions !== null && { regions: view.regions }),
     ...(isFiltered(view) && { filter: filterBody(view.filter) }),
   };
 }

@@ -6,7 +6,9 @@ import { fetchIds, fetchRanking, type Order } from "../lib/api/binary";
 import { classes, dataset, isRunning, jobs, POLL_IDLE_MS, queryClient } from "../lib/api/queries";
 import { router } from "../lib/router.svelte";
 import { ItemWindow } from "./grid/items.svelte";
+import { FoundRegions } from "./regions/found.svelte";
 import { RegionsShown } from "./regions/shown.svelte";
+import { distinct, fourOf, writeExample, type Example } from "./search/examples";
 import { conditions, joined, understood } from "./search/understood";
 import { countAbove, Selection } from "./selection.svelte";
 import { EMPTY, filterQuery, isFiltered, isSearch, queryBody, readView, writeView, type View } from "./view";
@@ -27,9 +29,23 @@ export type Panel =
 /** What becomes of labels that people gave, in a bulk act. */
 export type Answer = "keep" | "replace";
 
+/** What an act is for. */
+export interface Target {
+  count: number;
+  /** As the API takes it. */
+  body: Record<string, unknown>;
+  /** The items of it that are known here: shown as changed at once. */
+  ids: number[];
+}
+
+export interface LabelTarget extends Target {
+  noun: "item" | "region";
+}
+
 const NOTHING: Order = {
   ids: new Uint32Array(),
   scores: null,
+  regions: null,
   total: 0,
   embedded: 0,
   isExact: true,
@@ -53,6 +69,7 @@ export class Workspace extends Opened {
   readonly selection = new Selection();
   readonly items = new ItemWindow(this.id);
   readonly regions = new RegionsShown();
+  readonly foundRegions = new FoundRegions(this.id);
 
   tab = $state<"found" | "selected">("found");
   /** Position in the shown order that the keys act on. */
@@ -64,12 +81,13 @@ export class Workspace extends Opened {
   /** Asked before people's labels are replaced in bulk; the answer is null when the act is called off. */
   question = $state.raw<{
     label: string;
-    count: number;
+    /** “24 items” */
+    what: string;
     byPeople: number;
     answer: (answer: Answer | null) => void;
   } | null>(null);
-  /** Local addresses of the pictures that were searched with in this visit, by their reference. */
-  readonly uploads = $state<Record<string, string>>({});
+  /** Labels go to the regions that a search found in the selected items, not to these. */
+  labelsRegions = $state(false);
 
   readonly view = $derived(readView(router.query));
   readonly #viewKey = $derived(writeView({ ...this.view, min: null, said: "" }).toString());
@@ -137,16 +155,23 @@ export class Workspace extends Opened {
 
   /** What was found; the former while the next is on its way. */
   readonly order: Order = $derived(this.found.data ?? NOTHING);
-  readonly #scoreOf = $derived.by(() => {
+  /** Position of each found item, while the selected ones are shown. */
+  readonly #positionOf = $derived.by(() => {
     const { ids, scores } = this.order;
-    return this.tab === "selected" && scores ? new Map(Array.from(ids, (id, at) => [id, scores[at]!])) : null;
+    return this.tab === "selected" && scores ? new Map(Array.from(ids, (id, at) => [id, at])) : null;
   });
   /** What the grid shows. */
   readonly shown: Order = $derived.by(() => {
     if (this.tab === "found") return this.order;
     const ids = this.selection.list();
-    const scores = this.#scoreOf && Float32Array.from(ids, (id) => this.#scoreOf?.get(id) ?? NaN);
-    return { ...this.order, ids: Float64Array.from(ids), scores };
+    const at = (id: number) => this.#positionOf?.get(id) ?? -1;
+    const { scores, regions } = this.order;
+    return {
+      ...this.order,
+      ids: Float64Array.from(ids),
+      scores: scores && Float32Array.from(ids, (id) => scores[at(id)] ?? NaN),
+      regions: regions && Float64Array.from(ids, (id) => regions[at(id)] ?? 0),
+    };
   });
   readonly focused = $derived<number | null>(this.shown.ids[this.focus] ?? null);
   /** How many of the found are at the cut or above it. */
@@ -219,16 +244,31 @@ export class Workspace extends Opened {
     return `/datasets/${this.id}${item ? `/items/${item}` : ""}${text ? `?${text}` : ""}`;
   }
 
-  /** Find what is like `ids`, and nothing else than that; filters stay. */
-  findSimilar(ids: number[]) {
-    if (ids.length) this.show({ ...EMPTY, filter: this.view.filter, like: ids });
+  /** What a search by example is for: the area or region chosen in the large view, else the item. */
+  get example(): Example | null {
+    const item = this.large ?? this.focused;
+    if (item === null || this.large === null) return item;
+    const { area, selected } = this.regions;
+    if (area) return { item, box: fourOf(area) };
+    return selected === null ? item : { item, region: selected };
+  }
+
+  /** Address of the picture that is searched with. */
+  get queryImage(): string {
+    return `/api/v1/datasets/${this.id}/query-images/${this.view.image}/`;
+  }
+
+  /** Find what is like these, and nothing else than that; filters stay. */
+  findSimilar(examples: Example[]) {
+    if (examples.length) this.show({ ...EMPTY, filter: this.view.filter, like: examples });
   }
 
   /** Add examples (or counter-examples) to what is searched. */
-  refine(ids: number[], side: "like" | "unlike") {
+  refine(examples: Example[], side: "like" | "unlike") {
     const other = side === "like" ? "unlike" : "like";
-    const added = [...new Set([...this.view[side], ...ids])];
-    const left = this.view[other].filter((id) => !ids.includes(id));
+    const added = distinct([...this.view[side], ...examples]);
+    const written = new Set(examples.map(writeExample));
+    const left = this.view[other].filter((one) => !written.has(writeExample(one)));
     this.show({ [side]: added, [other]: left, order: "", min: null });
   }
 
@@ -238,7 +278,6 @@ export class Workspace extends Opened {
     form.append("image", file);
     if (isFiltered(this.view)) form.append("filter", JSON.stringify(queryBody(this.view).filter));
     const order = await fetchRanking(this.id, form);
-    this.uploads[order.image] = URL.createObjectURL(file);
     const view = { ...EMPTY, filter: this.view.filter, image: order.image };
     queryClient.setQueryData(["dataset", this.id, "order", writeView(view).toString()], order);
     this.show(view);
@@ -253,6 +292,16 @@ export class Workspace extends Opened {
   scoreAt(position: number): number | null {
     const score = this.shown.scores?.[position];
     return score === undefined || Number.isNaN(score) ? null : score;
+  }
+
+  /** The region of the item at this position that the search found, or null: the item as a whole. */
+  regionAt(position: number): number | null {
+    return this.shown.regions?.[position] || null;
+  }
+
+  /** That of an item which is the focused one. */
+  regionOf(item: number): number | null {
+    return this.focused === item ? this.regionAt(this.focus) : null;
   }
 
   isSelected(position: number): boolean {
@@ -277,6 +326,7 @@ export class Workspace extends Opened {
   clearSelection() {
     this.selection.clear();
     this.tab = "found";
+    this.labelsRegions = false;
   }
 
   openLarge(id: number | null) {
@@ -291,7 +341,7 @@ export class Workspace extends Opened {
   }
 
   /** The items that an act is for: those selected, else the focused one. */
-  get target(): { count: number; body: Record<string, unknown>; ids: number[] } {
+  get target(): Target {
     const { selection } = this;
     if (!selection.count) {
       const id = this.large ?? this.focused;
@@ -302,6 +352,18 @@ export class Workspace extends Opened {
     const known = [...this.items.items.keys()];
     const ids = selection.whole ? this.#wholeOf(known) : known.filter((id) => selection.ids.has(id));
     return { count: selection.count, body: selection.toBody(), ids };
+  }
+
+  /** The regions that were found in the selected items. */
+  get regionTarget(): Target {
+    return { ...this.selection.regionsIn(this.order), ids: [] };
+  }
+
+  /** What gets labels. */
+  get labelTarget(): LabelTarget {
+    return this.labelsRegions && this.selection.count
+      ? { ...this.regionTarget, noun: "region" }
+      : { ...this.target, noun: "item" };
   }
 
   /** Those of `known` that a selected whole holds. */

@@ -8,6 +8,8 @@ export interface Order {
   ids: Ids;
   /** One a position, falling; null when nothing is searched. */
   scores: Float32Array | null;
+  /** The region that was best, one a position, 0 where the whole item was; null when only whole items were compared. */
+  regions: Ids | null;
   /** Items under the filter, and those of them that have a vector. */
   total: number;
   embedded: number;
@@ -30,7 +32,16 @@ export async function fetchIds(
   const buffer = await response.arrayBuffer();
   const count = Number(response.headers.get("X-Count"));
   const ids = readIds(buffer, count, response.headers.get("X-Id-Type"));
-  return { ids, scores: null, total: count, embedded: count, isExact: true, tookMs: 0, image: "" };
+  return {
+    ids,
+    scores: null,
+    regions: null,
+    total: count,
+    embedded: count,
+    isExact: true,
+    tookMs: 0,
+    image: "",
+  };
 }
 
 export async function fetchRanking(
@@ -49,9 +60,14 @@ export async function fetchRanking(
   const header = (name: string) => response.headers.get(name) ?? "";
   const count = Number(header("X-Count"));
   const ids = readIds(buffer, count, header("X-Id-Type"));
+  const scores = new Float32Array(buffer, ids.byteLength, count);
+  const type = header("X-Region-Id-Type");
+  // They may begin where an array of their type may not.
+  const regions = type ? readIds(buffer.slice(ids.byteLength + scores.byteLength), count, type) : null;
   return {
     ids,
-    scores: new Float32Array(buffer, ids.byteLength, count),
+    scores,
+    regions,
     total: Number(header("X-Total")),
     embedded: Number(header("X-Embedded")),
     isExact: header("X-Exact") === "true",

@@ -22,6 +22,7 @@ export type NewLayer = Schemas["NewLayerRequest"];
 export type Region = Schemas["Region"];
 export type Prediction = Schemas["Prediction"];
 export type Understood = Schemas["Understood"];
+export type WhyPart = Schemas["WhyPart"];
 export type User = Schemas["User"];
 export type HistoryEntry = Schemas["HistoryEntry"];
 

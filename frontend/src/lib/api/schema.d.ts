@@ -322,6 +322,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/datasets/{id}/query-images/{reference}/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description An image that somebody searched this dataset with, by its reference. */
+        get: operations["datasets_query_images_retrieve"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/datasets/{id}/ranking/": {
         parameters: {
             query?: never;
@@ -334,7 +351,9 @@ export interface paths {
         /**
          * @description All embedded items under a query's filter, best first, as bytes: ids (of type ``X-Id-Type``), then float32 scores.
          *
-         *     Where nothing but a filter is left of the words, they come in the order of their ids, with NaN for a score. What the grid orders itself by. Numbers of both are ``X-Count``.
+         *     Where nothing but a filter is left of the words, they come in the order of their ids, with NaN for a score. What the grid
+         *     orders itself by. Numbers of both are ``X-Count``. With ``X-Region-Id-Type`` there follow as many ids of regions, of that
+         *     type: the one that was best in the item, 0 where the item as a whole was.
          */
         post: operations["datasets_ranking_create"];
         delete?: never;
@@ -372,6 +391,23 @@ export interface paths {
         put?: never;
         /** @description What a new layer would cost, from some of the dataset's items that are tried here and now. Nothing is kept. */
         post: operations["datasets_region_layers_estimate_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/datasets/{id}/regions/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Regions of a dataset's images by their ids: those that a search has named. */
+        get: operations["regions_by_id"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -423,6 +459,23 @@ export interface paths {
         get: operations["datasets_search_understand_retrieve"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/datasets/{id}/search/why/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description Why an item is a result: its likeness with every part of the query, the nearest first. */
+        post: operations["datasets_search_why_create"];
         delete?: never;
         options?: never;
         head?: never;
@@ -928,7 +981,7 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         AnnotationActRequest: {
-            /** @description Exactly one of ids, filter, query (with min_score), all; optionally except. */
+            /** @description Exactly one of ids, filter, query (with min_score), all, region_ids; optionally except (items). With region_ids, or regions beside a query, labels go to the regions. */
             selection: {
                 ids?: number[];
                 filter?: {
@@ -938,6 +991,9 @@ export interface components {
                     [key: string]: unknown;
                 };
                 min_score?: number;
+                /** @description With query: the regions that it found, not their items. */
+                regions?: boolean;
+                region_ids?: number[];
                 all?: boolean;
                 except?: number[];
             };
@@ -958,6 +1014,8 @@ export interface components {
             embedded: number;
             /** @description Items under the filter. */
             total: number;
+            /** @description That were compared; null when only whole items were. */
+            regions: number | null;
             /** @description Scores of all embedded items under the filter. */
             histogram: components["schemas"]["Histogram"];
             /** @description Send it as “after” for the next page; null on the last one. */
@@ -1671,13 +1729,39 @@ export interface components {
             text?: string;
             /** @description The text is words, whatever numbers, places, colours or measures could be understood in it. */
             literal?: boolean;
-            like?: number[];
-            unlike?: number[];
+            like?: (number | {
+                item: number;
+                box?: number[];
+                polygon?: number[][];
+                region?: number;
+            })[] | null;
+            unlike?: (number | {
+                item: number;
+                box?: number[];
+                polygon?: number[][];
+                region?: number;
+            })[] | null;
             /** @description A file (multipart), or the reference that an earlier answer gave. */
             image?: string;
+            /** @description The part of the image that is meant. */
+            image_box?: number[] | null;
+            image_polygon?: number[][] | null;
+            /** @description Score items by their regions too; unless told, when an example is an area of an image. */
+            regions?: boolean | null;
             filter?: {
                 [key: string]: unknown;
             } | null;
+        };
+        Reasons: {
+            item: number;
+            /**
+             * Format: double
+             * @description As in the search.
+             */
+            score: number;
+            region: components["schemas"]["ScoredRegion"] | null;
+            /** @description What it is most like comes first. */
+            parts: components["schemas"]["WhyPart"][];
         };
         Region: {
             readonly id: number;
@@ -1757,9 +1841,11 @@ export interface components {
             item: components["schemas"]["Item"];
             /**
              * Format: double
-             * @description Cosine, -1 to 1; null where the filter alone has answered.
+             * @description Cosine, -1 to 1; with regions, the best of the item and of these. null where the filter alone has answered.
              */
             score: number | null;
+            /** @description The region that was best; none when the item as a whole was. */
+            region?: components["schemas"]["ScoredRegion"];
         };
         /**
          * @description * `viewer` - viewer
@@ -1771,20 +1857,63 @@ export interface components {
         RoleEnum: "viewer" | "annotator" | "reviewer" | "manager";
         Said: {
             text: string;
-            like: number[];
-            unlike: number[];
+            like: (number | {
+                item: number;
+                box?: number[];
+                polygon?: number[][];
+                region?: number;
+            })[];
+            unlike: (number | {
+                item: number;
+                box?: number[];
+                polygon?: number[][];
+                region?: number;
+            })[];
             image: string;
             literal: boolean;
+            image_box?: number[];
+            image_polygon?: number[][];
+            regions: boolean | null;
+        };
+        ScoredRegion: {
+            id: number;
+            kind: components["schemas"]["RegionKindEnum"];
+            /** Format: double */
+            x: number;
+            /** Format: double */
+            y: number;
+            /** Format: double */
+            width: number;
+            /** Format: double */
+            height: number;
+            polygon: number[][] | null;
+            /** Format: double */
+            score: number;
         };
         /** @description The words are read by ``search.query.parse``; here they have their shapes only. */
         SearchRequest: {
             text?: string;
             /** @description The text is words, whatever numbers, places, colours or measures could be understood in it. */
             literal?: boolean;
-            like?: number[];
-            unlike?: number[];
+            like?: (number | {
+                item: number;
+                box?: number[];
+                polygon?: number[][];
+                region?: number;
+            })[] | null;
+            unlike?: (number | {
+                item: number;
+                box?: number[];
+                polygon?: number[][];
+                region?: number;
+            })[] | null;
             /** @description A file (multipart), or the reference that an earlier answer gave. */
             image?: string;
+            /** @description The part of the image that is meant. */
+            image_box?: number[] | null;
+            image_polygon?: number[][] | null;
+            /** @description Score items by their regions too; unless told, when an example is an area of an image. */
+            regions?: boolean | null;
             filter?: {
                 [key: string]: unknown;
             } | null;
@@ -1806,10 +1935,25 @@ export interface components {
             text?: string;
             /** @description The text is words, whatever numbers, places, colours or measures could be understood in it. */
             literal?: boolean;
-            like?: number[];
-            unlike?: number[];
+            like?: (number | {
+                item: number;
+                box?: number[];
+                polygon?: number[][];
+                region?: number;
+            })[] | null;
+            unlike?: (number | {
+                item: number;
+                box?: number[];
+                polygon?: number[][];
+                region?: number;
+            })[] | null;
             /** Format: binary */
             image?: string;
+            /** @description The part of the image that is meant. */
+            image_box?: number[] | null;
+            image_polygon?: number[][] | null;
+            /** @description Score items by their regions too; unless told, when an example is an area of an image. */
+            regions?: boolean | null;
             /** @description The filter object as JSON. */
             filter?: string;
             /** @default 50 */
@@ -1826,7 +1970,7 @@ export interface components {
             explain?: boolean;
         };
         SelectionRequest: {
-            /** @description Exactly one of ids, filter, query (with min_score), all; optionally except. */
+            /** @description Exactly one of ids, filter, query (with min_score), all, region_ids; optionally except (items). With region_ids, or regions beside a query, labels go to the regions. */
             selection: {
                 ids?: number[];
                 filter?: {
@@ -1836,6 +1980,9 @@ export interface components {
                     [key: string]: unknown;
                 };
                 min_score?: number;
+                /** @description With query: the regions that it found, not their items. */
+                regions?: boolean;
+                region_ids?: number[];
                 all?: boolean;
                 except?: number[];
             };
@@ -1856,6 +2003,12 @@ export interface components {
             /** @description [[x, y], …]; the box is then found from it. */
             polygon?: number[][] | null;
         };
+        /**
+         * @description * `like` - like
+         *     * `unlike` - unlike
+         * @enum {string}
+         */
+        SideEnum: "like" | "unlike";
         /**
          * @description * `human` - human
          *     * `zero_shot` - zero_shot
@@ -1959,7 +2112,7 @@ export interface components {
             sharpness: components["schemas"]["MeasureHistogram"] | null;
         };
         StatusActRequest: {
-            /** @description Exactly one of ids, filter, query (with min_score), all; optionally except. */
+            /** @description Exactly one of ids, filter, query (with min_score), all, region_ids; optionally except (items). With region_ids, or regions beside a query, labels go to the regions. */
             selection: {
                 ids?: number[];
                 filter?: {
@@ -1969,6 +2122,9 @@ export interface components {
                     [key: string]: unknown;
                 };
                 min_score?: number;
+                /** @description With query: the regions that it found, not their items. */
+                regions?: boolean;
+                region_ids?: number[];
                 all?: boolean;
                 except?: number[];
             };
@@ -1982,7 +2138,7 @@ export interface components {
          */
         StatusEnum: "todo" | "done" | "excluded";
         TagsActRequest: {
-            /** @description Exactly one of ids, filter, query (with min_score), all; optionally except. */
+            /** @description Exactly one of ids, filter, query (with min_score), all, region_ids; optionally except (items). With region_ids, or regions beside a query, labels go to the regions. */
             selection: {
                 ids?: number[];
                 filter?: {
@@ -1992,6 +2148,9 @@ export interface components {
                     [key: string]: unknown;
                 };
                 min_score?: number;
+                /** @description With query: the regions that it found, not their items. */
+                regions?: boolean;
+                region_ids?: number[];
                 all?: boolean;
                 except?: number[];
             };
@@ -2091,6 +2250,64 @@ export interface components {
          * @enum {string}
          */
         WayEnum: "exact" | "index";
+        WhyPart: {
+            kind: components["schemas"]["WhyPartKindEnum"];
+            side: components["schemas"]["SideEnum"];
+            /**
+             * Format: double
+             * @description Cosine with the item as a whole.
+             */
+            score: number | null;
+            /**
+             * Format: double
+             * @description Cosine with its best region.
+             */
+            region_score: number | null;
+            text?: string;
+            item?: number;
+            key?: string;
+            thumbnail_url?: string | null;
+            region?: number;
+            /** @description The area that is meant, or the box around it. */
+            box?: number[];
+        };
+        /**
+         * @description * `example` - example
+         *     * `text` - text
+         *     * `image` - image
+         * @enum {string}
+         */
+        WhyPartKindEnum: "example" | "text" | "image";
+        /** @description The words are read by ``search.query.parse``; here they have their shapes only. */
+        WhyRequest: {
+            text?: string;
+            /** @description The text is words, whatever numbers, places, colours or measures could be understood in it. */
+            literal?: boolean;
+            like?: (number | {
+                item: number;
+                box?: number[];
+                polygon?: number[][];
+                region?: number;
+            })[] | null;
+            unlike?: (number | {
+                item: number;
+                box?: number[];
+                polygon?: number[][];
+                region?: number;
+            })[] | null;
+            /** @description A file (multipart), or the reference that an earlier answer gave. */
+            image?: string;
+            /** @description The part of the image that is meant. */
+            image_box?: number[] | null;
+            image_polygon?: number[][] | null;
+            /** @description Score items by their regions too; unless told, when an example is an area of an image. */
+            regions?: boolean | null;
+            filter?: {
+                [key: string]: unknown;
+            } | null;
+            /** @description The result that is to be explained. */
+            item: number;
+        };
     };
     responses: never;
     parameters: never;
@@ -2841,6 +3058,28 @@ export interface operations {
             };
         };
     };
+    datasets_query_images_retrieve: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+                reference: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/*": string;
+                };
+            };
+        };
+    };
     datasets_ranking_create: {
         parameters: {
             query?: never;
@@ -2938,6 +3177,30 @@ export interface operations {
             };
         };
     };
+    regions_by_id: {
+        parameters: {
+            query: {
+                /** @description Up to 1,000, with commas. */
+                ids: string;
+            };
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RegionPage"];
+                };
+            };
+        };
+    };
     datasets_restore_create: {
         parameters: {
             query?: never;
@@ -3004,6 +3267,31 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Understood"];
+                };
+            };
+        };
+    };
+    datasets_search_why_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WhyRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Reasons"];
                 };
             };
         };

@@ -1,9 +1,9 @@
 // What people do to items: shown at once, put back with a reason if the server refuses, undone with one key.
 import { api, body, sentence, type Item, type LabelClass, type Operation } from "../../lib/api/client";
 import { queryClient } from "../../lib/api/queries";
-import { plural } from "../../lib/format";
+import { count, plural } from "../../lib/format";
 import { toasts } from "../../lib/toast.svelte";
-import type { Answer, Workspace } from "../workspace.svelte";
+import type { Answer, LabelTarget, Target, Workspace } from "../workspace.svelte";
 
 type Mode = "add" | "replace" | "remove";
 type Status = Item["status"];
@@ -23,6 +23,8 @@ const TOUCHED = {
 
 const hasHuman = (item: Item) => item.labels.some((one) => one.source === "human" && !one.region);
 
+const ofRegions = ({ noun }: LabelTarget) => (noun === "region" ? "regions of " : "");
+
 const NOBODY = "Nothing is selected or focused. Click an item, or select some with Ctrl and Shift.";
 
 export class Acts {
@@ -34,7 +36,7 @@ export class Acts {
 
   /** Give the class to the target; in a multi-label dataset a second time takes it away again. */
   async label(label: LabelClass) {
-    const { target, items, dataset } = this.workspace;
+    const { labelTarget: target, items, dataset } = this.workspace;
     const isMulti = dataset.data?.multi_label ?? false;
     const known = target.ids.map((id) => items.get(id)).filter((item) => item !== undefined);
     const has = (item: Item) => item.labels.some((one) => one.label_id === label.id && !one.region);
@@ -70,15 +72,16 @@ export class Acts {
       (done) =>
         !done.changed
           ? `Nothing to change: already ${label.name}`
-          : `${isRemoval ? `Took ${label.name} from` : "Labelled"} ${plural(done.changed, "item")}${isRemoval ? "" : ` ${label.name}`}` +
-            (done.skipped ? ` · ${plural(done.skipped, "item")} labelled by people kept` : ""),
+          : `${isRemoval ? `Took ${label.name} from` : "Labelled"} ${ofRegions(target)}${plural(done.changed, "item")}${isRemoval ? "" : ` ${label.name}`}` +
+            (done.skipped ? ` · ${count(done.skipped)} labelled by people kept` : ""),
+      target,
     );
   }
 
   /** Whether labels that people gave to several items are to be kept or replaced; null: do nothing. */
   async #askAboutPeoplesLabels(label: LabelClass): Promise<Answer | null> {
     const { workspace } = this;
-    const { target } = workspace;
+    const target = workspace.labelTarget;
     if (target.count < 2 || !workspace.canLabel) return "replace";
     let byPeople: number;
     if (target.ids.length === target.count) {
@@ -98,12 +101,12 @@ export class Acts {
     }
     if (!byPeople) return "replace";
     return new Promise((answer) => {
-      workspace.question = { label: label.name, count: target.count, byPeople, answer };
+      workspace.question = { label: label.name, what: plural(target.count, target.noun), byPeople, answer };
     });
   }
 
   /** Take labels away: one class, or all of them. */
-  unlabel(label?: LabelClass) {
+  unlabel(label?: LabelClass, target: LabelTarget = this.workspace.labelTarget) {
     return this.#act(
       "labels",
       (selection) =>
@@ -115,7 +118,9 @@ export class Acts {
         ...item,
         labels: item.labels.filter((one) => one.region || (label && one.label_id !== label.id)),
       }),
-      (done) => `Took ${label?.name ?? "the labels"} from ${plural(done.changed, "item")}`,
+      (done) =>
+        `Took ${label?.name ?? "the labels"} from ${ofRegions(target)}${plural(done.changed, "item")}`,
+      target,
     );
   }
 
@@ -183,9 +188,10 @@ export class Acts {
     send: (selection: Record<string, unknown>) => Promise<{ data?: Applied }>,
     change: (item: Item) => Item,
     said: (done: Applied) => string,
+    target: Target = this.workspace.target,
   ) {
     const { workspace } = this;
-    const { target, items } = workspace;
+    const { items } = workspace;
     if (!workspace.canLabel)
       return toasts.fail(
         "As a viewer of this dataset you can look, but not change. Ask a manager for a role.",

@@ -21,6 +21,9 @@ export interface Outline extends Box {
   score: number | null;
 }
 
+/** Where a box begins that is made by keys. */
+export const MIDDLE: Box = { x: 0.3, y: 0.3, width: 0.4, height: 0.4 };
+
 /** Of a side: what is smaller was a click, and nobody could hit it again. */
 export const LEAST = 0.005;
 

@@ -1,5 +1,7 @@
 // Which regions are outlined over pictures, which one is selected, and whether one is being drawn.
 
+import type { Box } from "./outlines";
+
 /** What can be outlined: regions by who made them, and predictions that no region was made of. */
 export type Shown = "drawn" | "detected" | "tile" | "prediction";
 
@@ -17,6 +19,9 @@ export class RegionsShown {
   /** Of the item that is shown large. */
   selected = $state<number | null>(null);
   isDrawing = $state(false);
+  /** An area is being marked to search with, which is not stored; and where it is. */
+  isMarking = $state(false);
+  area = $state.raw<Box | null>(null);
 
   turn(kind: Shown, isOn: boolean) {
     this.kinds[kind] = isOn;
@@ -24,9 +29,21 @@ export class RegionsShown {
     localStorage.setItem(KEPT, on.map(([name]) => name).join(","));
   }
 
+  draw(isOn: boolean) {
+    this.mark(false);
+    this.isDrawing = isOn;
+  }
+
+  mark(isOn: boolean) {
+    this.isDrawing = false;
+    this.isMarking = isOn;
+    this.area = null;
+  }
+
   /** Nothing is selected, nothing drawn: another item is shown. */
   leave() {
     this.selected = null;
     this.isDrawing = false;
+    this.mark(false);
   }
 }

@@ -1,0 +1,275 @@
+"""Answering a query: the best items through the index or by comparing all, page by page; all in order; a selection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from django.db import transaction
+from django.db.models import QuerySet
+
+from datasets import filters, totals
+from datasets.models import Dataset, Item, Region
+
+from . import coverage, indexing, planning, query, region_ranking, vectors
+from .examples import MAX_EXAMPLES, InvalidQuery
+from .models import EmbeddingSpace
+from .planning import Plan
+from .query import Part, Query
+from .region_ranking import NoRegions
+from .vectors import Histogram, Place, Ranked, Vectors
+
+_ROUNDING = 1e-4  # between scores of the database and those computed here
+
+
+@dataclass(frozen=True)
+class Answer:
+    space: EmbeddingSpace | None  # None: the filter alone has answered
+    best: Ranked
+    total: int  # items that the filter lets pass, embedded or not
+    embedded: int  # of them with a vector
+    histogram: Histogram
+    is_exact: bool
+    plan: Plan
+    next: dict[str, Any] | None  # where the next page begins: what ``parse_after`` reads
+
+
+@dataclass(frozen=True)
+class After:
+    """Where a page begins: after a place in the exact order, without those that an inexact first page has shown."""
+
+    place: Place | None
+    shown: tuple[int, ...] = ()
+
+
+def parse_after(raw: Any) -> After | None:
+    """The ``next`` of an answer. Raises ``InvalidQuery``."""
+    if raw is None:
+        return None
+    if not isinstance(raw, Mapping) or set(raw) - {"place", "shown"}:
+        raise InvalidQuery("after is the “next” of an earlier answer, as it came.")
+    place, shown = raw.get("place"), raw.get("shown") or []
+    is_place = place is None or (
+        isinstance(place, list) and len(place) == 2 and all(isinstance(one, int | float) for one in place)
+    )
+    if not is_place or not isinstance(shown, list) or len(shown) > MAX_EXAMPLES or not all(_is_id(pk) for pk in shown):
+        raise InvalidQuery("after is the “next” of an earlier answer, as it came.")
+    return After((float(place[0]), int(place[1])) if place else None, tuple(shown))
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**63
+
+
+@transaction.atomic
+def run(
+    asked: Query, *, limit: int, min_score: float | None = None, after: After | None = None, exact: bool = False
+) -> Answer:
+    """The best ``limit`` items of those that the filter lets pass.
+
+    A large space answers the first page through its index, unless ``exact``; then ``is_exact`` is false, and the histogram
+    is that of a sample. Further pages are exact: together with the first they hold every item once.
+
+    With regions, every page is exact.
+
+    Raises ``NoLanguageSpace``, ``NoImageSpace``, ``SpaceNotReady``, ``ExampleNotReady``, ``EncoderUnavailable``, ``NoRegions``.
+    """
+    if asked.is_filter_alone:
+        return _listed(asked, limit, after)
+    space, vector = query.compile(asked)
+    if _by_region(asked, space):
+        return _by_regions(space, vector, asked, limit=limit, min_score=min_score, after=after)
+    items = asked.items if asked.filter else None
+    plan = planning.choose(space, vector, items, limit=limit)
+    answer = None
+    if plan.uses_index and after is None and not exact:
+        answer = _through_index(space, vector, asked, plan, limit=limit, min_score=min_score)
+    if answer is None:
+        answer = _exactly(space, vector, asked, plan, limit=limit, min_score=min_score, after=after)
+    return answer
+
+
+def _through_index(
+    space: EmbeddingSpace, vector: Vectors, asked: Query, plan: Plan, *, limit: int, min_score: float | None
+) -> Answer | None:
+    """``None`` when it does not find what there is: then only comparing them all can tell."""
+    assert plan.sample is not None
+    scores, sampled = plan.sample.scores(vector), plan.sample.item_ids
+    if plan.passing is not None:
+        scores, sampled = scores[: len(plan.passing)][plan.passing], sampled[: len(plan.passing)][plan.passing]
+    for ef_search in (plan.ef_search, indexing.MOST_EF_SEARCH):
+        best = _filtered(asked, vectors.nearest(space, vector, number=plan.number, ef_search=ef_search), limit)
+        if len(best.item_ids) == limit and not _is_astray(best, sampled, scores):
+            break
+    else:
+        return None
+    total = totals.of_items(asked.items)
+    embedded = coverage.embedded(space)
+    if asked.filter:
+        is_complete = embedded == totals.of_items(filters.items_of(asked.dataset))
+        embedded = total if is_complete else coverage.embedded(space, asked.items)
+    shown = _at_least(best, min_score)
+    return Answer(
+        space,
+        shown,
+        total=total,
+        embedded=embedded,
+        histogram=Histogram.of(scores, standing_for=embedded),
+        is_exact=False,
+        plan=plan,
+        next={"shown": best.item_ids.tolist()} if len(shown.item_ids) == limit else None,
+    )
+
+
+def _filtered(asked: Query, found: Ranked, limit: int) -> Ranked:
+    """The best ``limit`` that the filter lets pass."""
+    if asked.filter:
+        keep = vectors.among(asked.items, found.item_ids)
+        found = Ranked(found.item_ids[keep], found.scores[keep])
+    return Ranked(found.item_ids[:limit], found.scores[:limit])
+
+
+def _is_astray(best: Ranked, sampled: npt.NDArray[np.int64], scores: Vectors) -> bool:
+    """Whether the sample holds something better that was not found: in a space of lonely clusters, the index may look in
+    the wrong one."""
+    better = sampled[scores > best.scores[-1] + _ROUNDING]
+    return len(better) > 0 and not np.isin(better, best.item_ids).all()
+
+
+def _exactly(
+    space: EmbeddingSpace,
+    vector: Vectors,
+    asked: Query,
+    plan: Plan,
+    *,
+    limit: int,
+    min_score: float | None,
+    after: After | None,
+) -> Answer:
+    after = after or After(None)
+    items = asked.items if asked.filter else None
+    found = vectors.rank(space, vector, items, limit=limit, min_score=min_score, after=after.place, without=after.shown)
+    return Answer(
+        space,
+        found.best,
+        total=totals.of_items(asked.items) if items is None else found.total,
+        embedded=found.embedded,
+        histogram=found.histogram,
+        is_exact=True,
+        plan=plan,
+        next=_following(found.best, limit, after),
+    )
+
+
+def _following(best: Ranked, limit: int, after: After) -> dict[str, Any] | None:
+    if len(best.item_ids) < limit:
+        return None
+    return {"place": [float(best.scores[-1]), int(best.item_ids[-1])], "shown": list(after.shown)}
+
+
+def _by_regions(
+    space: EmbeddingSpace,
+    vector: Vectors,
+    asked: Query,
+    *,
+    limit: int | None,
+    min_score: float | None = None,
+    after: After | None = None,
+) -> Answer:
+    place = after.place if after else None
+    found = region_ranking.rank(space, vector, asked.items, limit=limit, min_score=min_score, after=place)
+    return Answer(
+        space,
+        found.best,
+        total=asked.items.count(),
+        embedded=found.embedded,
+        histogram=found.histogram,
+        is_exact=True,
+        plan=Plan(False, "Every item and every region under the filter is compared.", found.embedded),
+        next=_following(found.best, limit, after or After(None)) if limit else None,
+    )
+
+
+def _at_least(ranked: Ranked, min_score: float | None) -> Ranked:
+    if min_score is None:
+        return ranked
+    keep = ranked.scores >= min_score
+    return Ranked(ranked.item_ids[keep], ranked.scores[keep])
+
+
+def _listed(asked: Query, limit: int | None, after: After | None = None) -> Answer:
+    """Nothing is compared: what passes the filter, in the order of the ids, without scores."""
+    items = asked.items
+    if after and after.place:
+        items = items.filter(pk__gt=after.place[1])
+    ids = np.fromiter(items.order_by("pk").values_list("pk", flat=True)[:limit].iterator(), dtype=np.int64)
+    return Answer(
+        None,
+        Ranked(ids, np.full(len(ids), np.nan)),
+        total=len(ids) if limit is None else asked.items.count(),
+        embedded=0,
+        histogram=Histogram(0.0, 0.0, []),
+        is_exact=True,
+        plan=Plan(False, "Nothing is compared: the filter alone answers.", 0),
+        next={"place": [0.0, int(ids[-1])]} if len(ids) == limit else None,
+    )
+
+
+@transaction.atomic
+def rank_all(asked: Query) -> Answer:
+    """All embedded items that the filter lets pass, exactly ordered."""
+    if asked.is_filter_alone:
+        return _listed(asked, None)
+    space, vector = query.compile(asked)
+    if _by_region(asked, space):
+        return _by_regions(space, vector, asked, limit=None)
+    ranked = vectors.rank_all(space, vector, asked.items if asked.filter else None)
+    total = asked.items.count()
+    histogram = Histogram.of(ranked.scores)
+    plan = Plan(False, "All are wanted.", len(ranked.item_ids))
+    return Answer(space, ranked, total, len(ranked.item_ids), histogram, is_exact=True, plan=plan, next=None)
+
+
+def rank_with_parts(asked: Query, items: QuerySet[Item]) -> tuple[EmbeddingSpace, list[Part], Ranked]:
+    """``items`` scored as ``run`` scores them, whatever the filter, and what the query is made of."""
+    space, parts = query.parts_of(asked)
+    vector = query.combine(parts)
+    if _by_region(asked, space):
+        return space, parts, region_ranking.rank(space, vector, items, limit=None).best
+    return space, parts, vectors.rank_all(space, vector, items)
+
+
+def select(dataset: Dataset, raw: Mapping[str, Any], min_score: float | None) -> QuerySet[Item]:
+    """The items that a query scores at least ``min_score``: the same scan as ``run``, so what was counted is meant."""
+    asked = query.parse(dataset, raw)
+    if asked.is_filter_alone:
+        return asked.items
+    space, vector = query.compile(asked)
+    scoring = region_ranking if _by_region(asked, space) else vectors
+    return scoring.scoring_at_least(space, vector, asked.items, min_score)
+
+
+def select_regions(dataset: Dataset, raw: Mapping[str, Any], min_score: float | None) -> QuerySet[Region]:
+    """The regions that ``run`` names in items that score at least ``min_score``. Raises ``NoRegions`` as well."""
+    asked = query.parse(dataset, raw)
+    space, vector = query.compile(asked)
+    if not _by_region(asked, space):
+        raise NoRegions("This search compares whole items, so it has found no regions. Search with regions: true.")
+    return region_ranking.regions_scoring_at_least(space, vector, asked.items, min_score)
+
+
+def _by_region(asked: Query, space: EmbeddingSpace) -> bool:
+    """Whether items are scored by their regions too. Raises ``NoRegions`` when that is asked for and cannot be."""
+    if asked.regions is False or not (asked.regions or asked.has_areas):
+        return False
+    if region_ranking.has_vectors(space):
+        return True
+    if asked.regions:
+        raise NoRegions(
+            f"No region of “{asked.dataset.name}” has a vector in {space.encoder}/{space.output} yet. Add tiles or a detector "
+            "under Regions, wait until the first are there, or search whole items."
+        )
+    return False
