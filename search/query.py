@@ -120,9 +120,13 @@ def run(query: Query, *, limit: int | None, min_score: float | None = None) -> A
 
 def select(dataset: Dataset, raw: Mapping[str, Any], min_score: float | None) -> QuerySet[Item]:
     """The items that a query scores at least ``min_score``: the same scan as ``run``, so what was counted is meant."""
-    query = parse(dataset, raw)
+    return selected(parse(dataset, raw), min_score)
+
+
+def selected(query: Query, min_score: float | None) -> QuerySet[Item]:
+    """As ``select``, for a query that was read before."""
     space, vector = compile(query)
-    items = query.filter.apply(filters.items_of(dataset))
+    items = query.filter.apply(filters.items_of(query.dataset))
     return vectors.scoring_at_least(space, vector, items, min_score)
 
 

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from . import comparisons, region_layers, space_views, vector_files, views
+from . import comparisons, counts, region_layers, space_views, vector_files, views
 
 urlpatterns = [
     path("encoders/", views.EncodersView.as_view()),
@@ -10,6 +10,7 @@ urlpatterns = [
     path("spaces/<int:pk>/retry/", space_views.RetryView.as_view()),
     path("datasets/<int:pk>/encoder-comparisons/", comparisons.ComparisonsView.as_view()),
     path("datasets/<int:pk>/search/", views.SearchView.as_view()),
+    path("datasets/<int:pk>/search/count/", counts.CountView.as_view()),
     path("datasets/<int:pk>/ranking/", views.RankingView.as_view()),
     path("datasets/<int:pk>/vectors/", vector_files.UploadView.as_view()),
     path("spaces/<int:pk>/vectors/", vector_files.DownloadView.as_view()),

@@ -84,7 +84,7 @@ class SearchView(APIView):
                 "embedded": answer.ranked.embedded,
                 "total": answer.total,
                 "histogram": {"from": histogram.least, "to": histogram.greatest, "counts": histogram.counts},
-                "took_ms": _elapsed_ms(began),
+                "took_ms": elapsed_ms(began),
                 "space": space_json(answer.space, answer.ranked.embedded),
                 "query": query.said,
             }
@@ -120,13 +120,13 @@ def _headers(answer: Answer, query: Query, id_type: str, began: float) -> dict[s
         "X-Embedded": answer.ranked.embedded,
         "X-Total": answer.total,
         "X-Exact": str(answer.is_exact).lower(),
-        "X-Took-Ms": _elapsed_ms(began),
+        "X-Took-Ms": elapsed_ms(began),
         "X-Query-Image": query.image.sha256 if query.image else "",
         "X-Space": f"{answer.space.encoder}/{answer.space.output}",
     }
 
 
-def _elapsed_ms(began: float) -> float:
+def elapsed_ms(began: float) -> float:
     return round((time.perf_counter() - began) * 1000, 1)
 
 

@@ -105,6 +105,8 @@ TABLE: list[tuple[str, str, Body, str, set[int]]] = [
     ("get", "datasets/{dataset}/operations/", None, VIEWER, {200}),
     ("post", "operations/{operation}/undo/", None, REVIEWER, {200}),  # Alice's: others' needs a reviewer
     ("post", "datasets/{dataset}/search/", lambda w: {"like": [w.items[0].pk]}, VIEWER, {409}),  # not embedded yet
+    ("get", "datasets/{dataset}/search/count/", None, VIEWER, {200}),
+    ("post", "datasets/{dataset}/search/count/", lambda w: {"like": [w.items[0].pk]}, VIEWER, {409}),
     ("post", "datasets/{dataset}/ranking/", lambda w: {"like": [w.items[0].pk]}, VIEWER, {409}),
     ("post", "datasets/{dataset}/vectors/", None, MANAGER, {400}),  # no file
     ("get", "spaces/{space}/vectors/", None, VIEWER, {200}),
@@ -233,6 +235,7 @@ def test_items_of_another_dataset_cannot_be_smuggled_in(
         ("search/", {"like": [theirs]}),
         ("search/", {"text": "x", "filter": {"label": world.label.pk}}),
         ("ranking/", {"like": [theirs]}),
+        ("search/count/", {"like": [theirs]}),
     ):
         response = client.post(mine + address, body, format="json")
         assert response.status_code == 400, (address, response.content)

@@ -412,6 +412,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/datasets/{id}/search/count/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description How many items a query or a filter means, exactly, without listing them: those without a label unless told. */
+        get: operations["datasets_search_count_retrieve"];
+        put?: never;
+        /** @description How many items a query or a filter means, exactly, without listing them: those without a label unless told. */
+        post: operations["datasets_search_count_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/datasets/{id}/selection/": {
         parameters: {
             query?: never;
@@ -1032,6 +1050,40 @@ export interface components {
             /** @description To be fetched first; 0 when all is here, null where nobody has said. */
             megabytes: number | null;
         };
+        Count: {
+            /** @description What a selection by the same query would hold. */
+            count: number;
+            /** @description Items under the filter. */
+            total: number;
+            /** @description Items under the filter that have a vector. */
+            embedded: number;
+            /** @description Always true: counted as a bulk act selects. */
+            exact: boolean;
+            labelled: components["schemas"]["LabelledEnum"];
+            /** Format: double */
+            took_ms: number;
+        };
+        /** @description The words are read by ``search.query.parse``; here they have their shapes only. */
+        CountQueryRequest: {
+            text?: string;
+            like?: number[];
+            unlike?: number[];
+            /** @description A file (multipart), or the reference that an earlier answer gave. */
+            image?: string;
+            filter?: {
+                [key: string]: unknown;
+            } | null;
+            /** Format: double */
+            min_score?: number | null;
+            /**
+             * @description no: items without a label; any: all of them.
+             *
+             *     * `no` - no
+             *     * `any` - any
+             * @default no
+             */
+            labelled: components["schemas"]["LabelledEnum"];
+        };
         CredentialsRequest: {
             username: string;
             password: string;
@@ -1339,6 +1391,12 @@ export interface components {
             shortcut?: string;
             prompts?: string[];
         };
+        /**
+         * @description * `no` - no
+         *     * `any` - any
+         * @enum {string}
+         */
+        LabelledEnum: "no" | "any";
         MeasureHistogram: {
             /** Format: double */
             from: number;
@@ -2888,6 +2946,104 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Answer"];
+                };
+            };
+        };
+    };
+    datasets_search_count_retrieve: {
+        parameters: {
+            query?: {
+                annotator?: string[];
+                /** @description Width over height: >1 is landscape format. */
+                aspect?: string;
+                /** @description 0..1, as >0.3, <=0.5 or 0.2..0.6. */
+                brightness?: string;
+                "color.black"?: string;
+                "color.blue"?: string;
+                "color.brown"?: string;
+                "color.green"?: string;
+                "color.grey"?: string;
+                "color.orange"?: string;
+                "color.pink"?: string;
+                "color.purple"?: string;
+                "color.red"?: string;
+                "color.white"?: string;
+                "color.yellow"?: string;
+                /** @description 0..1, as >0.3, <=0.5 or 0.2..0.6. */
+                contrast?: string;
+                /** @description ISO 8601 date or time. */
+                created_after?: string;
+                /** @description any: content that occurs more than once in the dataset (texts by their normalised form, images by their file); extra: all of these but the first. */
+                duplicates?: string;
+                height?: string;
+                /** @description The reference that an earlier answer gave. */
+                image?: string;
+                key_contains?: string;
+                /** @description Class name or id; repeat it for any of several. `unlabeled` means items without a label. */
+                label?: string[];
+                /** @description any: items with a label count too. */
+                labelled?: "any" | "no";
+                /** @description Item ids with commas between them. */
+                like?: string;
+                max_confidence?: string;
+                min_confidence?: string;
+                min_score?: number;
+                /** @description Class name or id that the item must not have. */
+                not_label?: string[];
+                /** @description 0..1, as >0.3, <=0.5 or 0.2..0.6. */
+                sharpness?: string;
+                source?: string[];
+                split?: string[];
+                /** @description todo, done or excluded. */
+                status?: string[];
+                tag?: string[];
+                text?: string;
+                text_contains?: string;
+                /** @description true: without any label; false: with one. */
+                unlabeled?: string;
+                /** @description Item ids with commas between them. */
+                unlike?: string;
+                width?: string;
+            };
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Count"];
+                };
+            };
+        };
+    };
+    datasets_search_count_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["CountQueryRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Count"];
                 };
             };
         };
