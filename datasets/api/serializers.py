@@ -472,3 +472,13 @@ class StatisticsSerializer(serializers.Serializer[Any]):
     metadata = serializers.DictField(child=serializers.DictField(child=serializers.IntegerField()))
     brightness = MeasureHistogramSerializer(allow_null=True)
     sharpness = MeasureHistogramSerializer(allow_null=True)
+
+
+class PredictionStatisticsSerializer(serializers.Serializer[Any]):
+    predicted = serializers.DictField(
+        child=serializers.IntegerField(),
+        help_text="Items by the classes that models predicted, from a score of .25 on.",
+    )
+    disagrees = serializers.IntegerField(
+        allow_null=True, help_text="Items whose label is not what the newest model thinks; null: none has said."
+    )

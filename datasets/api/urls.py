@@ -14,6 +14,7 @@ urlpatterns = [
     path("datasets/<int:pk>/classes/", datasets.ClassesView.as_view()),
     path("datasets/<int:pk>/members/", datasets.MembersView.as_view()),
     path("datasets/<int:pk>/stats/", datasets.StatisticsView.as_view()),
+    path("datasets/<int:pk>/stats/predictions/", datasets.PredictionStatisticsView.as_view()),
     path("datasets/<int:pk>/items/", items.ItemsView.as_view()),
     path("datasets/<int:pk>/ids/", items.IdsView.as_view()),
     path("datasets/<int:pk>/imports/", transfer.ImportsView.as_view()),

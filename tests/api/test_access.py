@@ -73,6 +73,7 @@ TABLE: list[tuple[str, str, Body, str, set[int]]] = [
     ("patch", "members/{member}/", lambda w: {"role": "annotator"}, MANAGER, {200}),
     ("delete", "members/{member}/", None, MANAGER, {204}),
     ("get", "datasets/{dataset}/stats/", None, VIEWER, {200}),
+    ("get", "datasets/{dataset}/stats/predictions/", None, VIEWER, {200}),
     ("get", "datasets/{dataset}/items/", None, VIEWER, {200}),
     ("get", "datasets/{dataset}/ids/", None, VIEWER, {200}),
     ("get", "items/{item}/", None, VIEWER, {200}),

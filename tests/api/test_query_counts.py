@@ -25,6 +25,7 @@ LISTS = [
     "datasets/{id}/jobs/",
     "datasets/{id}/operations/",
     "datasets/{id}/stats/",
+    "datasets/{id}/stats/predictions/",
     "datasets/{id}/spaces/",
     "datasets/{id}/encoder-comparisons/",
     "spaces/{space}/failures/",

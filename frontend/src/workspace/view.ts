@@ -99,12 +99,14 @@ export function withFilter(view: View, key: string, values: string[]): View {
   return { ...view, filter };
 }
 
+const FLAGS: Record<string, Record<string, string>> = {
+  unlabeled: { true: "unlabeled", false: "labeled" },
+  disagrees: { true: "disagrees with its label", false: "does not disagree" },
+};
+
 /** A filter value as a chip says it. */
 export const chipText = (key: string, value: string): string =>
-  key === "unlabeled"
-    ? value === "true"
-      ? "unlabeled"
-      : "labeled"
-    : key.startsWith("count.")
-      ? `${key.replace("count.", "")} ${value}`
-      : `${key.replace("metadata.", "")}:${value}`;
+  FLAGS[key]?.[value] ??
+  (key.startsWith("count.")
+    ? `${key.replace("count.", "")} ${value}`
+    : `${key.replace("metadata.", "").replace(/^not_/, "not ")}:${value}`);

@@ -482,6 +482,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/datasets/{id}/stats/predictions/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Counts by what models predicted, under a filter; each facet leaves its own condition out. */
+        get: operations["datasets_stats_predictions_retrieve"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/datasets/{id}/status/": {
         parameters: {
             query?: never;
@@ -1660,6 +1677,14 @@ export interface components {
              */
             next: string | null;
         };
+        PredictionStatistics: {
+            /** @description Items by the classes that models predicted, from a score of .25 on. */
+            predicted: {
+                [key: string]: number;
+            };
+            /** @description Items whose label is not what the newest model thinks; null: none has said. */
+            disagrees: number | null;
+        };
         Preview: {
             count: number;
             labeled: number;
@@ -2495,6 +2520,8 @@ export interface operations {
                 contrast?: string;
                 /** @description ISO 8601 date or time. */
                 created_after?: string;
+                /** @description true: the newest model thinks another class best than the item's label. */
+                disagrees?: string;
                 /** @description any: content that occurs more than once in the dataset (texts by their normalised form, images by their file); extra: all of these but the first. */
                 duplicates?: string;
                 format?: "csv" | "jsonl";
@@ -2503,10 +2530,20 @@ export interface operations {
                 key_contains?: string;
                 /** @description Class name or id; repeat it for any of several. `unlabeled` means items without a label. */
                 label?: string[];
+                /** @description With predicted: of the prediction; without: of the label. */
                 max_confidence?: string;
+                /** @description With predicted: of the prediction; without: of the label. */
                 min_confidence?: string;
+                /** @description With predicted or disagrees: the name of the model. */
+                model?: string;
                 /** @description Class name or id that the item must not have. */
                 not_label?: string[];
+                not_split?: string[];
+                not_status?: string[];
+                /** @description A tag that the item must not have. */
+                not_tag?: string[];
+                /** @description A class that a model predicted for the item or for something in it, from a score of .25 on unless told. */
+                predicted?: string[];
                 /** @description 0..1, as >0.3, <=0.5 or 0.2..0.6. */
                 sharpness?: string;
                 source?: string[];
@@ -2561,18 +2598,30 @@ export interface operations {
                 contrast?: string;
                 /** @description ISO 8601 date or time. */
                 created_after?: string;
+                /** @description true: the newest model thinks another class best than the item's label. */
+                disagrees?: string;
                 /** @description any: content that occurs more than once in the dataset (texts by their normalised form, images by their file); extra: all of these but the first. */
                 duplicates?: string;
                 height?: string;
                 key_contains?: string;
                 /** @description Class name or id; repeat it for any of several. `unlabeled` means items without a label. */
                 label?: string[];
+                /** @description With predicted: of the prediction; without: of the label. */
                 max_confidence?: string;
+                /** @description With predicted: of the prediction; without: of the label. */
                 min_confidence?: string;
+                /** @description With predicted or disagrees: the name of the model. */
+                model?: string;
                 /** @description Class name or id that the item must not have. */
                 not_label?: string[];
+                not_split?: string[];
+                not_status?: string[];
+                /** @description A tag that the item must not have. */
+                not_tag?: string[];
                 /** @description id is the order of import. */
                 order?: "-brightness" | "-id" | "-key" | "-sharpness" | "brightness" | "id" | "key" | "sharpness";
+                /** @description A class that a model predicted for the item or for something in it, from a score of .25 on unless told. */
+                predicted?: string[];
                 /** @description 0..1, as >0.3, <=0.5 or 0.2..0.6. */
                 sharpness?: string;
                 source?: string[];
@@ -2654,6 +2703,8 @@ export interface operations {
                 created_after?: string;
                 /** @description Where a page begins: part of the `next` of the one before. */
                 cursor?: string;
+                /** @description true: the newest model thinks another class best than the item's label. */
+                disagrees?: string;
                 /** @description any: content that occurs more than once in the dataset (texts by their normalised form, images by their file); extra: all of these but the first. */
                 duplicates?: string;
                 height?: string;
@@ -2664,14 +2715,24 @@ export interface operations {
                 label?: string[];
                 /** @description Rows a page: 100 unless told, 1,000 at most. */
                 limit?: number;
+                /** @description With predicted: of the prediction; without: of the label. */
                 max_confidence?: string;
                 /** @description Cut texts to so many characters: a text may have a million. */
                 max_text?: number;
+                /** @description With predicted: of the prediction; without: of the label. */
                 min_confidence?: string;
+                /** @description With predicted or disagrees: the name of the model. */
+                model?: string;
                 /** @description Class name or id that the item must not have. */
                 not_label?: string[];
+                not_split?: string[];
+                not_status?: string[];
+                /** @description A tag that the item must not have. */
+                not_tag?: string[];
                 /** @description id is the order of import. */
                 order?: "-brightness" | "-id" | "-key" | "-sharpness" | "brightness" | "id" | "key" | "sharpness";
+                /** @description A class that a model predicted for the item or for something in it, from a score of .25 on unless told. */
+                predicted?: string[];
                 /** @description 0..1, as >0.3, <=0.5 or 0.2..0.6. */
                 sharpness?: string;
                 source?: string[];
@@ -2973,6 +3034,8 @@ export interface operations {
                 contrast?: string;
                 /** @description ISO 8601 date or time. */
                 created_after?: string;
+                /** @description true: the newest model thinks another class best than the item's label. */
+                disagrees?: string;
                 /** @description any: content that occurs more than once in the dataset (texts by their normalised form, images by their file); extra: all of these but the first. */
                 duplicates?: string;
                 height?: string;
@@ -2985,11 +3048,21 @@ export interface operations {
                 labelled?: "any" | "no";
                 /** @description Item ids with commas between them. */
                 like?: string;
+                /** @description With predicted: of the prediction; without: of the label. */
                 max_confidence?: string;
+                /** @description With predicted: of the prediction; without: of the label. */
                 min_confidence?: string;
                 min_score?: number;
+                /** @description With predicted or disagrees: the name of the model. */
+                model?: string;
                 /** @description Class name or id that the item must not have. */
                 not_label?: string[];
+                not_split?: string[];
+                not_status?: string[];
+                /** @description A tag that the item must not have. */
+                not_tag?: string[];
+                /** @description A class that a model predicted for the item or for something in it, from a score of .25 on unless told. */
+                predicted?: string[];
                 /** @description 0..1, as >0.3, <=0.5 or 0.2..0.6. */
                 sharpness?: string;
                 source?: string[];
@@ -3147,16 +3220,28 @@ export interface operations {
                 contrast?: string;
                 /** @description ISO 8601 date or time. */
                 created_after?: string;
+                /** @description true: the newest model thinks another class best than the item's label. */
+                disagrees?: string;
                 /** @description any: content that occurs more than once in the dataset (texts by their normalised form, images by their file); extra: all of these but the first. */
                 duplicates?: string;
                 height?: string;
                 key_contains?: string;
                 /** @description Class name or id; repeat it for any of several. `unlabeled` means items without a label. */
                 label?: string[];
+                /** @description With predicted: of the prediction; without: of the label. */
                 max_confidence?: string;
+                /** @description With predicted: of the prediction; without: of the label. */
                 min_confidence?: string;
+                /** @description With predicted or disagrees: the name of the model. */
+                model?: string;
                 /** @description Class name or id that the item must not have. */
                 not_label?: string[];
+                not_split?: string[];
+                not_status?: string[];
+                /** @description A tag that the item must not have. */
+                not_tag?: string[];
+                /** @description A class that a model predicted for the item or for something in it, from a score of .25 on unless told. */
+                predicted?: string[];
                 /** @description 0..1, as >0.3, <=0.5 or 0.2..0.6. */
                 sharpness?: string;
                 source?: string[];
@@ -3183,6 +3268,81 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Statistics"];
+                };
+            };
+        };
+    };
+    datasets_stats_predictions_retrieve: {
+        parameters: {
+            query?: {
+                annotator?: string[];
+                /** @description Width over height: >1 is landscape format. */
+                aspect?: string;
+                /** @description 0..1, as >0.3, <=0.5 or 0.2..0.6. */
+                brightness?: string;
+                "color.black"?: string;
+                "color.blue"?: string;
+                "color.brown"?: string;
+                "color.green"?: string;
+                "color.grey"?: string;
+                "color.orange"?: string;
+                "color.pink"?: string;
+                "color.purple"?: string;
+                "color.red"?: string;
+                "color.white"?: string;
+                "color.yellow"?: string;
+                /** @description 0..1, as >0.3, <=0.5 or 0.2..0.6. */
+                contrast?: string;
+                /** @description ISO 8601 date or time. */
+                created_after?: string;
+                /** @description true: the newest model thinks another class best than the item's label. */
+                disagrees?: string;
+                /** @description any: content that occurs more than once in the dataset (texts by their normalised form, images by their file); extra: all of these but the first. */
+                duplicates?: string;
+                height?: string;
+                key_contains?: string;
+                /** @description Class name or id; repeat it for any of several. `unlabeled` means items without a label. */
+                label?: string[];
+                /** @description With predicted: of the prediction; without: of the label. */
+                max_confidence?: string;
+                /** @description With predicted: of the prediction; without: of the label. */
+                min_confidence?: string;
+                /** @description With predicted or disagrees: the name of the model. */
+                model?: string;
+                /** @description Class name or id that the item must not have. */
+                not_label?: string[];
+                not_split?: string[];
+                not_status?: string[];
+                /** @description A tag that the item must not have. */
+                not_tag?: string[];
+                /** @description A class that a model predicted for the item or for something in it, from a score of .25 on unless told. */
+                predicted?: string[];
+                /** @description 0..1, as >0.3, <=0.5 or 0.2..0.6. */
+                sharpness?: string;
+                source?: string[];
+                split?: string[];
+                /** @description todo, done or excluded. */
+                status?: string[];
+                tag?: string[];
+                text_contains?: string;
+                /** @description true: without any label; false: with one. */
+                unlabeled?: string;
+                width?: string;
+            };
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PredictionStatistics"];
                 };
             };
         };
@@ -3928,6 +4088,8 @@ export interface operations {
                 contrast?: string;
                 /** @description ISO 8601 date or time. */
                 created_after?: string;
+                /** @description true: the newest model thinks another class best than the item's label. */
+                disagrees?: string;
                 /** @description any: content that occurs more than once in the dataset (texts by their normalised form, images by their file); extra: all of these but the first. */
                 duplicates?: string;
                 height?: string;
@@ -3935,11 +4097,21 @@ export interface operations {
                 key_contains?: string;
                 /** @description Class name or id; repeat it for any of several. `unlabeled` means items without a label. */
                 label?: string[];
+                /** @description With predicted: of the prediction; without: of the label. */
                 max_confidence?: string;
+                /** @description With predicted: of the prediction; without: of the label. */
                 min_confidence?: string;
+                /** @description With predicted or disagrees: the name of the model. */
+                model?: string;
                 /** @description Class name or id that the item must not have. */
                 not_label?: string[];
+                not_split?: string[];
+                not_status?: string[];
+                /** @description A tag that the item must not have. */
+                not_tag?: string[];
                 precision?: "float16" | "float32";
+                /** @description A class that a model predicted for the item or for something in it, from a score of .25 on unless told. */
+                predicted?: string[];
                 /** @description 0..1, as >0.3, <=0.5 or 0.2..0.6. */
                 sharpness?: string;
                 source?: string[];
