@@ -1,7 +1,7 @@
 """The selection: which items a bulk act means, evaluated on the server, always exactly.
 
-Four forms: ``{"ids": […]}``, ``{"filter": {…}}``, ``{"query": {…}, "min_score": x}`` and ``{"all": true}``, each with an
-optional ``"except": […]``. All become one queryset of items, so that preview and act use the same statement.
+Five forms: ``{"ids": […]}``, ``{"filter": {…}}``, ``{"query": {…}, "min_score": x}``, ``{"saved": id}`` and ``{"all": true}``,
+each with an optional ``"except": […]``. All become one queryset of items, so that preview and act use the same statement.
 """
 
 from __future__ import annotations
@@ -14,16 +14,18 @@ from django.db import connection
 from django.db.models import QuerySet
 
 from . import filters
-from .errors import Refused
-from .models import Annotation, Dataset, Item, Source
+from .errors import Conflict, Refused
+from .models import Annotation, Dataset, Item, SavedSearch, Source
 
 # More than this in one request is a filter or a query that was spelled out.
 MAX_IDS = 1_000_000
 
 
 class InvalidSelection(Refused):
-    """A selection that is none of the four forms, or that names what its dataset does not have."""
+    """A selection that is none of the five forms, or that names what its dataset does not have."""
 
+
+_FORMS = ("ids", "filter", "query", "saved", "all")
 
 # Set by `search` when it is loaded: narrows items to those that a query scores at least min_score.
 QueryResolver = Callable[[Dataset, Mapping[str, Any], float | None], QuerySet[Item]]
@@ -50,14 +52,17 @@ def parse(dataset: Dataset, raw: Any) -> Selection:
     fewer items than were meant.
     """
     if not isinstance(raw, Mapping):
-        raise InvalidSelection("A selection is an object: ids, filter, query with min_score, or all.")
-    forms = [form for form in ("ids", "filter", "query", "all") if raw.get(form) is not None]
+        raise InvalidSelection("A selection is an object: ids, filter, query with min_score, saved, or all.")
+    forms = [form for form in _FORMS if raw.get(form) is not None]
     if len(forms) != 1:
-        raise InvalidSelection("A selection has exactly one of: ids, filter, query, all.")
-    unknown = set(raw) - {"ids", "filter", "query", "all", "min_score", "except"}
+        raise InvalidSelection("A selection has exactly one of: ids, filter, query, saved, all.")
+    unknown = set(raw) - {*_FORMS, "min_score", "except"}
     if unknown:
-        raise InvalidSelection(f"A selection has no “{min(unknown)}”. Use ids, filter, query, all, min_score, except.")
+        raise InvalidSelection(
+            f"A selection has no “{min(unknown)}”. Use ids, filter, query, saved, all, min_score, except."
+        )
     items = filters.items_of(dataset)
+    said = dict(raw)
     form = forms[0]
     if form == "ids":
         ids = _ids(raw["ids"], "ids")
@@ -72,11 +77,28 @@ def parse(dataset: Dataset, raw: Any) -> Selection:
         if min_score is not None and (isinstance(min_score, bool) or not isinstance(min_score, int | float)):
             raise InvalidSelection(f"min_score is a number, not {min_score!r}.")
         items = _resolvers[0](dataset, raw["query"], min_score)
+    elif form == "saved":
+        meant = _saved(dataset, raw["saved"])
+        # As it reads today: it may be changed later.
+        items, said = meant.items, said | meant.said
     elif raw["all"] is not True:
         raise InvalidSelection('To mean every item, say {"all": true}.')
     if raw.get("except"):
         items = items.exclude(pk__in=_ids(raw["except"], "except"))
-    return Selection(dataset, dict(raw), items)
+    return Selection(dataset, said, items)
+
+
+def _saved(dataset: Dataset, pk: Any) -> Selection:
+    is_id = isinstance(pk, int) and not isinstance(pk, bool) and 0 < pk < 2**63
+    saved = SavedSearch.objects.filter(dataset=dataset, pk=pk).first() if is_id else None
+    if saved is None:
+        raise InvalidSelection(f"“{dataset.name}” has no saved search {str(pk)[:20]}. It may have been deleted.")
+    try:
+        return parse(dataset, saved.selection)
+    except Conflict:
+        raise
+    except Refused as error:
+        raise InvalidSelection(f"The saved search “{saved.name}” no longer works: {error}") from error
 
 
 def of_items(dataset: Dataset, ids: list[int]) -> Selection:

@@ -11,7 +11,7 @@ from rest_framework import serializers
 
 from .. import jobs, operations, regions
 from ..importing import Existing
-from ..models import Job, LabelClass, Membership, Modality, Operation, Prediction, Region, Role, Status
+from ..models import Job, LabelClass, Membership, Modality, Operation, Prediction, Region, Role, SavedSearch, Status
 
 User = get_user_model()
 
@@ -375,18 +375,58 @@ class UndoneSerializer(serializers.Serializer[Any]):
     kept_because_changed_since = serializers.IntegerField()
 
 
+# Saved searches ------------------------------------------------------------------------------------------------------
+
+
+@extend_schema_field({"type": "object", "additionalProperties": True})
+class SearchField(serializers.JSONField):
+    """The body of a search; checked by running it."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, dict):
+            raise serializers.ValidationError('A search is an object, for example {"text": "a cat", "filter": {}}.')
+        return super().to_internal_value(data)
+
+
+class SavedSearchSerializer(serializers.ModelSerializer[SavedSearch]):
+    query = SearchField(read_only=True)
+    author = serializers.CharField(source="author.username", default=None, read_only=True, allow_null=True)
+    can_change = serializers.SerializerMethodField()
+
+    class Meta:
+        model = SavedSearch
+        fields = ["id", "name", "query", "min_score", "author", "created_at", "can_change"]
+        read_only_fields = fields
+
+    def get_can_change(self, saved: SavedSearch) -> bool:
+        role = self.context["role"]
+        is_own = saved.author_id == self.context["user"].pk
+        return role >= Role.MANAGER or (is_own and role >= Role.ANNOTATOR)
+
+
+class SavedSearchChangeSerializer(serializers.Serializer[Any]):
+    name = serializers.CharField(max_length=200)
+    query = SearchField(help_text="As the body of a search: text, like, unlike, image, filter.")
+    min_score = serializers.FloatField(required=False, allow_null=True)
+
+
+class NewSavedSearchSerializer(SavedSearchChangeSerializer):
+    pass
+
+
 # Bulk acts -----------------------------------------------------------------------------------------------------------
 
 
 @extend_schema_field(
     {
         "type": "object",
-        "description": "Exactly one of ids, filter, query (with min_score), all; optionally except.",
+        "description": "Exactly one of ids, filter, query (with min_score), saved, all; optionally except.",
         "properties": {
             "ids": {"type": "array", "items": {"type": "integer"}},
             "filter": {"type": "object", "additionalProperties": True},
             "query": {"type": "object", "additionalProperties": True},
             "min_score": {"type": "number"},
+            "saved": {"type": "integer", "description": "Id of a saved search."},
             "all": {"type": "boolean"},
             "except": {"type": "array", "items": {"type": "integer"}},
         },

@@ -10,6 +10,7 @@ test("an address brings back the view that it was made from", () => {
     filter: { label: ["stop sign", "ü"], "metadata.camera": ["cam-3"], brightness: [">0.3"] },
     order: "-brightness",
     min: 0.55,
+    saved: 12,
   };
   expect(readView(new URLSearchParams(writeView(view).toString()))).toEqual(view);
 });

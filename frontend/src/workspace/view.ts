@@ -12,11 +12,22 @@ export interface View {
   order: string;
   /** The cut: items below it are not meant. */
   min: number | null;
+  /** The saved search that it was opened from, perhaps changed since. */
+  saved: number | null;
 }
 
-export const EMPTY: View = { text: "", like: [], unlike: [], image: "", filter: {}, order: "", min: null };
+export const EMPTY: View = {
+  text: "",
+  like: [],
+  unlike: [],
+  image: "",
+  filter: {},
+  order: "",
+  min: null,
+  saved: null,
+};
 
-const OWN = new Set(["text", "like", "unlike", "image", "order", "min"]);
+const OWN = new Set(["text", "like", "unlike", "image", "order", "min", "saved"]);
 
 const ids = (raw: string | null) =>
   (raw ?? "")
@@ -36,6 +47,7 @@ export function readView(query: URLSearchParams): View {
     filter,
     order: query.get("order") ?? "",
     min: min === null || Number.isNaN(Number(min)) ? null : Number(min),
+    saved: ids(query.get("saved"))[0] ?? null,
   };
 }
 
@@ -48,6 +60,7 @@ export function writeView(view: View): URLSearchParams {
   for (const [key, value] of filterQuery(view.filter)) query.append(key, value);
   if (view.order) query.set("order", view.order);
   if (view.min !== null) query.set("min", String(view.min));
+  if (view.saved !== null) query.set("saved", String(view.saved));
   return query;
 }
 

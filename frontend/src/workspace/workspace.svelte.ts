@@ -71,7 +71,7 @@ export class Workspace extends Opened {
   readonly uploads = $state<Record<string, string>>({});
 
   readonly view = $derived(readView(router.query));
-  readonly #viewKey = $derived(writeView({ ...this.view, min: null }).toString());
+  readonly #viewKey = $derived(writeView({ ...this.view, min: null, saved: null }).toString());
   readonly isSearching = $derived(isSearch(this.view));
   readonly isAll = $derived(!this.isSearching && !isFiltered(this.view));
   /** The item that is shown large, or null. */
@@ -173,7 +173,10 @@ export class Workspace extends Opened {
   /** Show something else; Back brings the present view again. */
   show(change: Partial<View>, options?: { replace?: boolean }) {
     const isSame = Object.keys(change).every((key) => key === "min");
-    router.go(this.#address(writeView({ ...this.view, ...change })), options);
+    const next = { ...this.view, ...change };
+    // With the last chip the saved search is left, too.
+    const saved = isSearch(next) || isFiltered(next) ? next.saved : null;
+    router.go(this.#address(writeView({ ...next, saved })), options);
     this.tab = "found";
     if (!isSame) this.goTo(0);
   }

@@ -430,6 +430,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/datasets/{id}/searches/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description The saved searches of a dataset, by their names: all of them, for there are few. */
+        get: operations["searches_list"];
+        put?: never;
+        /** @description The saved searches of a dataset, by their names: all of them, for there are few. */
+        post: operations["datasets_searches_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/datasets/{id}/selection/": {
         parameters: {
             query?: never;
@@ -871,6 +889,42 @@ export interface paths {
         patch: operations["regions_partial_update"];
         trace?: never;
     };
+    "/api/v1/searches/{id}/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description One saved search. Who saved it and the managers change and delete it. */
+        get: operations["searches_retrieve"];
+        put?: never;
+        post?: never;
+        /** @description One saved search. Who saved it and the managers change and delete it. */
+        delete: operations["searches_destroy"];
+        options?: never;
+        head?: never;
+        /** @description One saved search. Who saved it and the managers change and delete it. */
+        patch: operations["searches_partial_update"];
+        trace?: never;
+    };
+    "/api/v1/searches/{id}/count/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description How many items it finds now, exactly; a sentence when something that it names is gone. */
+        get: operations["searches_count"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/spaces/{id}/": {
         parameters: {
             query?: never;
@@ -946,7 +1000,7 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         AnnotationActRequest: {
-            /** @description Exactly one of ids, filter, query (with min_score), all; optionally except. */
+            /** @description Exactly one of ids, filter, query (with min_score), saved, all; optionally except. */
             selection: {
                 ids?: number[];
                 filter?: {
@@ -956,6 +1010,8 @@ export interface components {
                     [key: string]: unknown;
                 };
                 min_score?: number;
+                /** @description Id of a saved search. */
+                saved?: number;
                 all?: boolean;
                 except?: number[];
             };
@@ -1536,6 +1592,15 @@ export interface components {
             /** @description Detected: see GET detectors/. */
             detector?: string;
         };
+        NewSavedSearchRequest: {
+            name: string;
+            /** @description As the body of a search: text, like, unlike, image, filter. */
+            query: {
+                [key: string]: unknown;
+            };
+            /** Format: double */
+            min_score?: number | null;
+        };
         NewSpaceRequest: {
             encoder: string;
             /**
@@ -1617,6 +1682,15 @@ export interface components {
         };
         PatchedMemberChangeRequest: {
             role?: components["schemas"]["RoleEnum"];
+        };
+        PatchedSavedSearchChangeRequest: {
+            name?: string;
+            /** @description As the body of a search: text, like, unlike, image, filter. */
+            query?: {
+                [key: string]: unknown;
+            };
+            /** Format: double */
+            min_score?: number | null;
         };
         /** @description Checked by ``datasets.regions.shape``, which says what is wrong with it. */
         PatchedShapeRequest: {
@@ -1812,6 +1886,27 @@ export interface components {
             unlike: number[];
             image: string;
         };
+        SavedSearch: {
+            readonly id: number;
+            readonly name: string;
+            readonly query: {
+                [key: string]: unknown;
+            };
+            /** Format: double */
+            readonly min_score: number | null;
+            readonly author: string | null;
+            /** Format: date-time */
+            readonly created_at: string;
+            readonly can_change: boolean;
+        };
+        SavedSearchPage: {
+            results: components["schemas"]["SavedSearch"][];
+            /**
+             * Format: uri
+             * @description The next page, when there is one.
+             */
+            next: string | null;
+        };
         /** @description The words are read by ``search.query.parse``; here they have their shapes only. */
         SearchRequest: {
             text?: string;
@@ -1842,7 +1937,7 @@ export interface components {
             min_score?: number | null;
         };
         SelectionRequest: {
-            /** @description Exactly one of ids, filter, query (with min_score), all; optionally except. */
+            /** @description Exactly one of ids, filter, query (with min_score), saved, all; optionally except. */
             selection: {
                 ids?: number[];
                 filter?: {
@@ -1852,6 +1947,8 @@ export interface components {
                     [key: string]: unknown;
                 };
                 min_score?: number;
+                /** @description Id of a saved search. */
+                saved?: number;
                 all?: boolean;
                 except?: number[];
             };
@@ -1975,7 +2072,7 @@ export interface components {
             sharpness: components["schemas"]["MeasureHistogram"] | null;
         };
         StatusActRequest: {
-            /** @description Exactly one of ids, filter, query (with min_score), all; optionally except. */
+            /** @description Exactly one of ids, filter, query (with min_score), saved, all; optionally except. */
             selection: {
                 ids?: number[];
                 filter?: {
@@ -1985,6 +2082,8 @@ export interface components {
                     [key: string]: unknown;
                 };
                 min_score?: number;
+                /** @description Id of a saved search. */
+                saved?: number;
                 all?: boolean;
                 except?: number[];
             };
@@ -1998,7 +2097,7 @@ export interface components {
          */
         StatusEnum: "todo" | "done" | "excluded";
         TagsActRequest: {
-            /** @description Exactly one of ids, filter, query (with min_score), all; optionally except. */
+            /** @description Exactly one of ids, filter, query (with min_score), saved, all; optionally except. */
             selection: {
                 ids?: number[];
                 filter?: {
@@ -2008,6 +2107,8 @@ export interface components {
                     [key: string]: unknown;
                 };
                 min_score?: number;
+                /** @description Id of a saved search. */
+                saved?: number;
                 all?: boolean;
                 except?: number[];
             };
@@ -3121,6 +3222,52 @@ export interface operations {
             };
         };
     };
+    searches_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SavedSearchPage"];
+                };
+            };
+        };
+    };
+    datasets_searches_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewSavedSearchRequest"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SavedSearch"];
+                };
+            };
+        };
+    };
     datasets_selection_create: {
         parameters: {
             query?: never;
@@ -3948,6 +4095,93 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Region"];
+                };
+            };
+        };
+    };
+    searches_retrieve: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SavedSearch"];
+                };
+            };
+        };
+    };
+    searches_destroy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No response body */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    searches_partial_update: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["PatchedSavedSearchChangeRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SavedSearch"];
+                };
+            };
+        };
+    };
+    searches_count: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Preview"];
                 };
             };
         };
