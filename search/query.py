@@ -15,14 +15,15 @@ from datasets.errors import Conflict, Refused
 from datasets.imaging import UnreadableImage, read_image
 from datasets.models import Dataset, Item, Modality, QueryImage
 
-from . import encoders, spaces, vectors
+from . import encoders, fulltext, spaces, vectors
+from .fulltext import Mode
 from .models import EmbeddingSpace
 from .vectors import Ranked, Vectors
 
 MAX_WORDS = 2_000  # characters: an encoder reads some 250 tokens of them at most
 MAX_EXAMPLES = 1_000
 MAX_IMAGE_BYTES = 64 << 20
-_KEYS = {"text", "like", "unlike", "image", "filter"}
+_KEYS = {"text", "like", "unlike", "image", "filter", "mode"}
 
 
 class InvalidQuery(Refused):
@@ -43,6 +44,7 @@ class Query:
     unlike: tuple[int, ...] = ()
     image: QueryImage | None = None
     filter: filters.Filter = field(default_factory=filters.Filter)
+    mode: Mode = Mode.MEANING
 
     @property
     def said(self) -> dict[str, Any]:
@@ -52,6 +54,7 @@ class Query:
             "like": list(self.like),
             "unlike": list(self.unlike),
             "image": self.image.sha256 if self.image else "",
+            "mode": self.mode,
         }
 
 
@@ -61,6 +64,7 @@ class Answer:
     ranked: Ranked
     total: int  # items that the filter lets pass, embedded or not
     is_exact: bool
+    matched: int | None = None  # items under the filter that hold the words, where words count as such
 
 
 def parse(dataset: Dataset, raw: Mapping[str, Any]) -> Query:
@@ -83,7 +87,11 @@ def parse(dataset: Dataset, raw: Mapping[str, Any]) -> Query:
     if not (text or like or image):
         reason = "It says only what to avoid: add what to look for." if unlike else "It is empty."
         raise InvalidQuery(f"There is nothing to look for. {reason} Give text, like or image.")
-    return Query(dataset, text, like, unlike, image, filters.parse(dataset, raw.get("filter")))
+    filter, mode = filters.parse(dataset, raw.get("filter")), _mode(dataset, text, raw.get("mode"))
+    if mode is Mode.WORDS:
+        # A condition like any other, so that whoever selects or counts means the same items.
+        filter = filters.Filter((*filter.conditions, filters.Condition("words", fulltext.holding(dataset, text))))
+    return Query(dataset, text, like, unlike, image, filter, mode)
 
 
 def keep_image(dataset: Dataset, stream: IO[bytes]) -> QueryImage:
@@ -114,8 +122,25 @@ def run(query: Query, *, limit: int | None, min_score: float | None = None) -> A
     """
     space, vector = compile(query)
     items = query.filter.apply(filters.items_of(query.dataset))
+    if query.mode is Mode.HYBRID:
+        return _fused(query, space, vector, limit=limit, min_score=min_score)
     ranked = vectors.rank(space, vector, items, limit=limit, min_score=min_score)
-    return Answer(space, ranked, total=items.count(), is_exact=True)
+    total = items.count()
+    return Answer(space, ranked, total, is_exact=True, matched=total if query.mode is Mode.WORDS else None)
+
+
+def _fused(
+    query: Query, space: EmbeddingSpace, vector: Vectors, *, limit: int | None, min_score: float | None
+) -> Answer:
+    """By likeness and by words, in one order. Of very many items that hold the words, the most alike are ranked by them."""
+    items = query.filter.apply(filters.items_of(query.dataset))
+    matching = items.filter(fulltext.holding(query.dataset, query.text))
+    pool = limit and max(limit, fulltext.POOL)
+    alike = vectors.rank(space, vector, items, limit=pool, min_score=min_score)
+    holding = vectors.rank(space, vector, matching, limit=fulltext.POOL, min_score=min_score)
+    words = fulltext.by_words(holding.item_ids.tolist(), query.text)
+    ranked = fulltext.fuse(alike, holding, words, limit)
+    return Answer(space, ranked, items.count(), is_exact=True, matched=matching.count())
 
 
 def select(dataset: Dataset, raw: Mapping[str, Any], min_score: float | None) -> QuerySet[Item]:
@@ -148,7 +173,9 @@ def compile(query: Query) -> tuple[EmbeddingSpace, Vectors]:
         )
     positives = [known[pk] for pk in query.like]
     if query.text:
-        positives.append(encoders.get(space.encoder).encode_texts([query.text])[space.output][0])
+        is_text = query.dataset.modality == Modality.TEXT
+        words = fulltext.plain(query.text) if is_text else query.text
+        positives.append(encoders.get(space.encoder).encode_texts([words])[space.output][0])
     if query.image:
         with media.open_stored(query.image.file) as file:
             encoder = encoders.get(space.encoder)
@@ -161,6 +188,16 @@ def compile(query: Query) -> tuple[EmbeddingSpace, Vectors]:
         return space, vectors.normalised(combined)
     except vectors.WrongVectors as error:
         raise InvalidQuery("What is to be like and unlike cancel out. Take another example.") from error
+
+
+def _mode(dataset: Dataset, text: str, raw: Any) -> Mode:
+    if raw and raw not in list(Mode):
+        raise InvalidQuery(f"mode is one of {', '.join(Mode)}, not “{str(raw)[:80]}”.")
+    if dataset.modality == Modality.TEXT and text:
+        return Mode(raw or Mode.HYBRID)
+    if dataset.modality != Modality.TEXT and raw and raw != Mode.MEANING:
+        raise InvalidQuery(f"“{dataset.name}” holds images, in which no words stand: its only mode is meaning.")
+    return Mode.MEANING
 
 
 def _examples(dataset: Dataset, raw: Mapping[str, Any], name: str) -> tuple[int, ...]:

@@ -10,6 +10,10 @@ from datasets.models import Job, RegionLayer
 
 from .. import comparison, tiles
 from ..detectors import MOST_PER_IMAGE, SCORE_FLOOR
+from ..fulltext import Mode
+
+# A named set of choices, for the schema's enums.
+SEARCH_MODES = [mode.value for mode in Mode]
 
 
 @extend_schema_field({"type": "object", "additionalProperties": True})
@@ -27,6 +31,12 @@ class QuerySerializer(serializers.Serializer[Any]):
         required=False, allow_blank=True, help_text="A file (multipart), or the reference that an earlier answer gave."
     )
     filter = FilterField(required=False, allow_null=True)
+    mode = serializers.ChoiceField(
+        choices=SEARCH_MODES,
+        required=False,
+        help_text="How words are looked for in texts: by likeness and by the words themselves (hybrid, the default there), by "
+        "likeness alone (meaning), or only in texts that hold them (words).",
+    )
 
 
 class SearchSerializer(QuerySerializer):
@@ -41,7 +51,11 @@ class SearchUploadSerializer(SearchSerializer):
 
 class ResultSerializer(serializers.Serializer[Any]):
     item = ItemSerializer()
-    score = serializers.FloatField(help_text="Cosine, -1 to 1.")
+    score = serializers.FloatField(help_text="Cosine, -1 to 1, in every mode; in mode hybrid the order is another.")
+    highlights = serializers.ListField(
+        child=serializers.ListField(child=serializers.IntegerField(), min_length=2, max_length=2),
+        help_text="Where the words stand in the first 500 characters of the text: [[from, to], …].",
+    )
 
 
 class HistogramSerializer(serializers.Serializer[Any]):
@@ -56,6 +70,7 @@ class SaidSerializer(serializers.Serializer[Any]):
     like = serializers.ListField(child=serializers.IntegerField())
     unlike = serializers.ListField(child=serializers.IntegerField())
     image = serializers.CharField(allow_blank=True)
+    mode = serializers.CharField()
 
 
 class AnswerSerializer(serializers.Serializer[Any]):
@@ -63,6 +78,9 @@ class AnswerSerializer(serializers.Serializer[Any]):
     exact = serializers.BooleanField(help_text="Every embedded item under the filter was compared.")
     embedded = serializers.IntegerField(help_text="Items under the filter that have a vector.")
     total = serializers.IntegerField(help_text="Items under the filter.")
+    matched = serializers.IntegerField(
+        allow_null=True, help_text="Items under the filter that hold the words; null where only likeness counts."
+    )
     histogram = HistogramSerializer(help_text="Scores of all embedded items under the filter.")
     took_ms = serializers.FloatField()
     space = SpaceSerializer()

@@ -21,7 +21,7 @@ from datasets.api.serializers import page_of
 from datasets.api.views.items import ids_as_bytes
 from datasets.models import Dataset, Item
 
-from .. import encoders, offers
+from .. import encoders, fulltext, offers
 from .. import query as queries
 from ..query import Answer, InvalidQuery, Query
 from .serializers import AnswerSerializer, EncoderSerializer, QuerySerializer, SearchSerializer, SearchUploadSerializer
@@ -48,7 +48,7 @@ def _query(dataset: Dataset, request: Request, serializer: type[QuerySerializer]
     body = serializer(data=raw)
     body.is_valid(raise_exception=True)
     query = queries.parse(
-        dataset, {name: body.validated_data.get(name) for name in ("text", "like", "unlike", "image", "filter")}
+        dataset, {name: body.validated_data.get(name) for name in ("text", "like", "unlike", "image", "filter", "mode")}
     )
     return query, body.validated_data
 
@@ -74,15 +74,17 @@ class SearchView(APIView):
             if pk in found
         ]
         histogram = answer.ranked.histogram
+        marked = fulltext.highlights([item.pk for item, _ in ranked], query.text) if answer.matched is not None else {}
         return Response(
             {
                 "results": [
-                    {"item": item, "score": score}
+                    {"item": item, "score": score, "highlights": marked.get(item["id"], [])}
                     for item, (_, score) in zip(items_json(item for item, _ in ranked), ranked, strict=True)
                 ],
                 "exact": answer.is_exact,
                 "embedded": answer.ranked.embedded,
                 "total": answer.total,
+                "matched": answer.matched,
                 "histogram": {"from": histogram.least, "to": histogram.greatest, "counts": histogram.counts},
                 "took_ms": elapsed_ms(began),
                 "space": space_json(answer.space, answer.ranked.embedded),
@@ -119,6 +121,7 @@ def _headers(answer: Answer, query: Query, id_type: str, began: float) -> dict[s
         "X-Id-Type": id_type,
         "X-Embedded": answer.ranked.embedded,
         "X-Total": answer.total,
+        "X-Matched": "" if answer.matched is None else answer.matched,
         "X-Exact": str(answer.is_exact).lower(),
         "X-Took-Ms": elapsed_ms(began),
         "X-Query-Image": query.image.sha256 if query.image else "",

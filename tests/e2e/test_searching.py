@@ -95,3 +95,25 @@ def test_filters_that_exclude_each_other_are_named_and_dropped(
     assert window.violations() == []
     page.get_by_role("button", name="Drop “unlabeled”").click()
     expect(page.get_by_role("option")).to_have_count(1)
+
+
+def test_words_are_looked_for_as_they_stand_too(
+    visit: VisitFactory, worker: Worker, alice: Any, multi: Dataset
+) -> None:
+    import_texts(multi, worker, alice)
+    window = visit()
+    window.sign_in(alice)
+    page = window.open(f"/datasets/{multi.pk}")
+    page.get_by_label("Search", exact=True).fill('"the card" machine -stolen')
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("option")).to_have_count(len(_ROWS))
+    expect(page.get_by_role("option").first.locator("mark")).to_have_text(["the card", "machine"])
+    expect(page.get_by_text("1 with the words")).to_be_visible()
+    page.get_by_role("button", name="Exact words").click()
+    expect(page.get_by_role("option")).to_have_count(1)
+    window.screenshot("words")
+    assert window.violations() == []
+    page.goto(f"{window.url}/datasets/{multi.pk}?text=unicorn&mode=words")
+    expect(page.get_by_text("No text holds these words")).to_be_visible()
+    page.get_by_role("button", name="Look for their meaning, too").click()
+    expect(page.get_by_role("option")).to_have_count(len(_ROWS))

@@ -4,6 +4,7 @@ import { EMPTY, isSearch, queryBody, readView, toggled, writeView, type View } f
 test("an address brings back the view that it was made from", () => {
   const view: View = {
     text: "stop sign & co",
+    mode: "words",
     like: [5, 9],
     unlike: [7],
     image: "abc",

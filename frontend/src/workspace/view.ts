@@ -2,8 +2,12 @@
 
 export type FilterValues = Record<string, string[]>;
 
+/** How words are looked for in texts; "": by what they mean and by themselves. */
+export type Mode = "" | "meaning" | "words";
+
 export interface View {
   text: string;
+  mode: Mode;
   like: number[];
   unlike: number[];
   /** Reference of an uploaded image. */
@@ -18,6 +22,7 @@ export interface View {
 
 export const EMPTY: View = {
   text: "",
+  mode: "",
   like: [],
   unlike: [],
   image: "",
@@ -27,7 +32,7 @@ export const EMPTY: View = {
   saved: null,
 };
 
-const OWN = new Set(["text", "like", "unlike", "image", "order", "min", "saved"]);
+const OWN = new Set(["text", "mode", "like", "unlike", "image", "order", "min", "saved"]);
 
 const ids = (raw: string | null) =>
   (raw ?? "")
@@ -35,12 +40,15 @@ const ids = (raw: string | null) =>
     .map(Number)
     .filter((id) => Number.isInteger(id) && id > 0);
 
+export const modeOf = (raw: unknown): Mode => (raw === "meaning" || raw === "words" ? raw : "");
+
 export function readView(query: URLSearchParams): View {
   const filter: FilterValues = {};
   for (const key of new Set(query.keys())) if (!OWN.has(key)) filter[key] = query.getAll(key);
   const min = query.get("min");
   return {
     text: query.get("text") ?? "",
+    mode: modeOf(query.get("mode")),
     like: ids(query.get("like")),
     unlike: ids(query.get("unlike")),
     image: query.get("image") ?? "",
@@ -54,6 +62,7 @@ export function readView(query: URLSearchParams): View {
 export function writeView(view: View): URLSearchParams {
   const query = new URLSearchParams();
   if (view.text) query.set("text", view.text);
+  if (view.text && view.mode) query.set("mode", view.mode);
   if (view.like.length) query.set("like", view.like.join(","));
   if (view.unlike.length) query.set("unlike", view.unlike.join(","));
   if (view.image) query.set("image", view.image);
@@ -87,6 +96,7 @@ export function filterBody(filter: FilterValues): Record<string, string | string
 export function queryBody(view: View) {
   return {
     ...(view.text && { text: view.text }),
+    ...(view.text && view.mode && { mode: view.mode }),
     ...(view.like.length && { like: view.like }),
     ...(view.unlike.length && { unlike: view.unlike }),
     ...(view.image && { image: view.image }),

@@ -2,7 +2,7 @@
 // Made while a component is set up: its queries live as long as that component.
 import { createQuery, keepPreviousData } from "@tanstack/svelte-query";
 import { api, body, type Dataset, type User } from "../lib/api/client";
-import { fetchIds, fetchRanking, type Order } from "../lib/api/binary";
+import { fetchIds, fetchRanking, parted, type Order } from "../lib/api/binary";
 import { classes, dataset, isRunning, jobs, POLL_IDLE_MS, queryClient } from "../lib/api/queries";
 import { router } from "../lib/router.svelte";
 import { ItemWindow } from "./grid/items.svelte";
@@ -34,6 +34,7 @@ const NOTHING: Order = {
   isExact: true,
   tookMs: 0,
   image: "",
+  matched: null,
 };
 const SIDE = "tile-side";
 /** While items arrive, their number is asked for this often; what is shown follows when it has changed. */
@@ -123,7 +124,7 @@ export class Workspace extends Opened {
   );
 
   /** What was found; the former while the next is on its way. */
-  readonly order: Order = $derived(this.found.data ?? NOTHING);
+  readonly order: Order = $derived(parted(this.found.data ?? NOTHING, this.view.min));
   readonly #scoreOf = $derived.by(() => {
     const { ids, scores } = this.order;
     return this.tab === "selected" && scores ? new Map(Array.from(ids, (id, at) => [id, scores[at]!])) : null;

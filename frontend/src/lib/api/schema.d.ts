@@ -999,6 +999,13 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /**
+         * @description * `add` - add
+         *     * `replace` - replace
+         *     * `remove` - remove
+         * @enum {string}
+         */
+        AnnotationActModeEnum: "add" | "replace" | "remove";
         AnnotationActRequest: {
             /** @description Exactly one of ids, filter, query (with min_score), saved, all; optionally except. */
             selection: {
@@ -1017,7 +1024,7 @@ export interface components {
             };
             /** @description Name or id of a class; with mode remove, none means any. */
             label?: string | number | null;
-            mode?: components["schemas"]["ModeEnum"];
+            mode?: components["schemas"]["AnnotationActModeEnum"];
             /**
              * @description Leave items alone that a person has labelled.
              * @default false
@@ -1032,6 +1039,8 @@ export interface components {
             embedded: number;
             /** @description Items under the filter. */
             total: number;
+            /** @description Items under the filter that hold the words; null where only likeness counts. */
+            matched: number | null;
             /** @description Scores of all embedded items under the filter. */
             histogram: components["schemas"]["Histogram"];
             /** Format: double */
@@ -1146,6 +1155,14 @@ export interface components {
             filter?: {
                 [key: string]: unknown;
             } | null;
+            /**
+             * @description How words are looked for in texts: by likeness and by the words themselves (hybrid, the default there), by likeness alone (meaning), or only in texts that hold them (words).
+             *
+             *     * `hybrid` - hybrid
+             *     * `meaning` - meaning
+             *     * `words` - words
+             */
+            mode?: components["schemas"]["SearchModeEnum"];
             /** Format: double */
             min_score?: number | null;
             /**
@@ -1544,13 +1561,6 @@ export interface components {
          * @enum {string}
          */
         ModalityEnum: "image" | "text";
-        /**
-         * @description * `add` - add
-         *     * `replace` - replace
-         *     * `remove` - remove
-         * @enum {string}
-         */
-        ModeEnum: "add" | "replace" | "remove";
         NewComparisonRequest: {
             /** @description Names of those to compare; they need not be encoders of the dataset. */
             encoders: string[];
@@ -1789,6 +1799,14 @@ export interface components {
             filter?: {
                 [key: string]: unknown;
             } | null;
+            /**
+             * @description How words are looked for in texts: by likeness and by the words themselves (hybrid, the default there), by likeness alone (meaning), or only in texts that hold them (words).
+             *
+             *     * `hybrid` - hybrid
+             *     * `meaning` - meaning
+             *     * `words` - words
+             */
+            mode?: components["schemas"]["SearchModeEnum"];
         };
         Region: {
             readonly id: number;
@@ -1868,9 +1886,11 @@ export interface components {
             item: components["schemas"]["Item"];
             /**
              * Format: double
-             * @description Cosine, -1 to 1.
+             * @description Cosine, -1 to 1, in every mode; in mode hybrid the order is another.
              */
             score: number;
+            /** @description Where the words stand in the first 500 characters of the text: [[from, to], …]. */
+            highlights: number[][];
         };
         /**
          * @description * `viewer` - viewer
@@ -1885,6 +1905,7 @@ export interface components {
             like: number[];
             unlike: number[];
             image: string;
+            mode: string;
         };
         SavedSearch: {
             readonly id: number;
@@ -1907,6 +1928,13 @@ export interface components {
              */
             next: string | null;
         };
+        /**
+         * @description * `hybrid` - hybrid
+         *     * `meaning` - meaning
+         *     * `words` - words
+         * @enum {string}
+         */
+        SearchModeEnum: "hybrid" | "meaning" | "words";
         /** @description The words are read by ``search.query.parse``; here they have their shapes only. */
         SearchRequest: {
             text?: string;
@@ -1917,6 +1945,14 @@ export interface components {
             filter?: {
                 [key: string]: unknown;
             } | null;
+            /**
+             * @description How words are looked for in texts: by likeness and by the words themselves (hybrid, the default there), by likeness alone (meaning), or only in texts that hold them (words).
+             *
+             *     * `hybrid` - hybrid
+             *     * `meaning` - meaning
+             *     * `words` - words
+             */
+            mode?: components["schemas"]["SearchModeEnum"];
             /** @default 50 */
             limit: number;
             /** Format: double */
@@ -1931,6 +1967,14 @@ export interface components {
             image?: string;
             /** @description The filter object as JSON. */
             filter?: string;
+            /**
+             * @description How words are looked for in texts: by likeness and by the words themselves (hybrid, the default there), by likeness alone (meaning), or only in texts that hold them (words).
+             *
+             *     * `hybrid` - hybrid
+             *     * `meaning` - meaning
+             *     * `words` - words
+             */
+            mode?: components["schemas"]["SearchModeEnum"];
             /** @default 50 */
             limit: number;
             /** Format: double */

@@ -59,3 +59,11 @@ test("numbers of objects are filters", () => {
 test("what looks like a filter and is none stays a word", () => {
   expect(parse("time 10:30 http://x.org")).toEqual({ words: "time 10:30 http://x.org", filter: {} });
 });
+
+test("a phrase keeps its quotes where texts are searched", () => {
+  expect(parse('"lost card" -stolen split:train', true)).toEqual({
+    words: '"lost card" -stolen',
+    filter: { split: ["train"] },
+  });
+  expect(parse('"lost card"').words).toBe("lost card");
+});

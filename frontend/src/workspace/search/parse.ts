@@ -27,7 +27,8 @@ export interface Typed {
   filter: FilterValues;
 }
 
-export function parse(typed: string): Typed {
+/** With `keepsQuotes`, `"two words"` stay a phrase: texts hold them as such. */
+export function parse(typed: string, keepsQuotes = false): Typed {
   const words: string[] = [];
   const filter: FilterValues = {};
   const add = (key: string, value: string) => (filter[key] ??= []).push(value);
@@ -44,7 +45,7 @@ export function parse(typed: string): Typed {
       (KEYS.has(key) || key.startsWith("metadata.") || key.startsWith("color."))
     )
       add(key, value);
-    else words.push(phrase ?? token);
+    else words.push(keepsQuotes ? token : (phrase ?? token));
   }
   return { words: words.join(" "), filter };
 }

@@ -1,10 +1,10 @@
 // A saved search and the view that it opens.
 import type { SavedSearch } from "../../lib/api/client";
-import { EMPTY, queryBody, writeView, type FilterValues, type View } from "../view";
+import { EMPTY, modeOf, queryBody, writeView, type FilterValues, type View } from "../view";
 
 type Saved = Pick<SavedSearch, "id" | "query" | "min_score">;
 
-const OPEN = ["text", "like", "unlike", "image", "filter"];
+const OPEN = ["text", "mode", "like", "unlike", "image", "filter"];
 
 /** What it shows when it is opened, or null: it holds what only the API can say. */
 export function viewOf({ id, query, min_score }: Saved): View | null {
@@ -16,6 +16,7 @@ export function viewOf({ id, query, min_score }: Saved): View | null {
   return {
     ...EMPTY,
     text: String(query.text ?? ""),
+    mode: modeOf(query.mode),
     like: like as number[],
     unlike: unlike as number[],
     image: String(query.image ?? ""),
