@@ -104,6 +104,7 @@ def test_words_are_looked_for_as_they_stand_too(
     window = visit()
     window.sign_in(alice)
     page = window.open(f"/datasets/{multi.pk}")
+    expect(page.get_by_role("option")).to_have_count(len(_ROWS))
     page.get_by_label("Search", exact=True).fill('"the card" machine -stolen')
     page.keyboard.press("Enter")
     expect(page.get_by_role("option")).to_have_count(len(_ROWS))
