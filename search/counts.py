@@ -32,13 +32,14 @@ def count(dataset: Dataset, raw: Mapping[str, Any], *, min_score: float | None =
 
     The exact statement of a selection by query and two plain counts. Raises what ``query.parse`` and ``query.run`` raise.
     """
-    filter = filters.parse(dataset, raw.get("filter"))
+    query = queries.parse(dataset, raw) if any(raw.get(name) for name in _ASKS) else None
+    filter = query.filter if query else filters.parse(dataset, raw.get("filter"))
     if unlabeled:
         filter = filters.Filter(filter.conditions + filters.parse(dataset, {"unlabeled": True}).conditions)
     items = filter.apply(filters.items_of(dataset))
     total = items.count()
-    if any(raw.get(name) for name in _ASKS):
-        query = replace(queries.parse(dataset, raw), filter=filter)
+    if query:
+        query = replace(query, filter=filter)
         space = spaces.space_for(dataset, words=bool(query.text), image=query.image is not None)
         return Counted(queries.selected(query, min_score).count(), total, vectors.count(space, items))
     if min_score is not None:

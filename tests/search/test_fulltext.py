@@ -13,7 +13,7 @@ from rest_framework.test import APIClient
 from datasets import selection
 from datasets.errors import Refused
 from datasets.models import Dataset, Item
-from search import fulltext, query, vectors
+from search import counts, fulltext, query, vectors
 from search.vectors import Histogram, Ranked
 from tests.fixtures import add_items
 
@@ -94,6 +94,12 @@ def test_a_cut_and_a_selection_go_by_likeness(multi: Dataset, items: list[Item])
     assert set(page.item_ids.tolist()) == above
     meant = selection.parse(multi, {"query": asked, "min_score": cut}).items
     assert set(meant.values_list("pk", flat=True)) == above
+
+
+def test_a_count_of_words_is_that_of_the_texts_that_hold_them(multi: Dataset, items: list[Item]) -> None:
+    for mode, number in (("words", 2), ("hybrid", 6), ("meaning", 6)):
+        counted = counts.count(multi, {"text": "card", "mode": mode}, unlabeled=True)
+        assert (counted.count, counted.total) == (number, number)
 
 
 def test_ranks_are_fused_as_the_paper_says() -> None:
