@@ -196,6 +196,7 @@ SPECTACULAR_SETTINGS = {
         "JobKindEnum": "datasets.models.Job.Kind",
         "OperationKindEnum": "datasets.models.Operation.Kind",
         "RegionKindEnum": "datasets.models.RegionLayer.Kind",
+        "SearchModeEnum": "search.api.serializers.SEARCH_MODES",
         "RegionLayerStateEnum": "datasets.models.RegionLayer.State",
     },
 }

@@ -16,7 +16,7 @@ from django.db.models import Exists, F, FloatField, OuterRef, Q, QuerySet
 from django.db.models.functions import Cast
 from django.utils.dateparse import parse_date, parse_datetime
 
-from . import counting, duplicates
+from . import counting, duplicates, predicted
 from .colours import COLOUR_NAMES
 from .counting import Bounds, Objects
 from .duplicates import Which
@@ -60,18 +60,27 @@ def parse(dataset: Dataset, raw: Mapping[str, Any] | None) -> Filter:
         raise InvalidFilter('A filter is an object, for example {"split": "train"}.')
     conditions = []
     for key, value in raw.items():
-        if value is None or value == "" or value == []:
+        if not _is_given(raw, key):
             continue
-        if isinstance(key, str) and key.startswith("metadata.") and len(key) > len("metadata."):
+        if key in _BOUND_BY and any(_is_given(raw, other) for other in _BOUND_BY[key]):
+            continue
+        if key in _JOINED:
+            conditions.append(Condition(key, _JOINED[key](dataset, key, raw)))
+        elif isinstance(key, str) and key.startswith("metadata.") and len(key) > len("metadata."):
             conditions.append(Condition(key, _metadata(key.removeprefix("metadata."), value)))
         elif isinstance(key, str) and key.startswith("count.") and len(key) > len("count."):
             conditions.append(Condition(key, _count(dataset, "count", {key.removeprefix("count."): value})))
         elif key in _CONDITIONS:
             conditions.append(Condition(key, _CONDITIONS[key](dataset, key, value)))
         else:
-            known = ", ".join(sorted(_CONDITIONS))
+            known = ", ".join(sorted(FILTER_KEYS))
             raise InvalidFilter(f"There is no filter “{key}”. Use one of: {known}, metadata.<key> or count.<class>.")
     return Filter(tuple(conditions))
+
+
+def _is_given(raw: Mapping[str, Any], key: str) -> bool:
+    value = raw.get(key)
+    return value is not None and value != "" and value != []
 
 
 def items_of(dataset: Dataset) -> QuerySet[Item]:
@@ -129,6 +138,12 @@ def _split(dataset: Dataset, key: str, value: Any) -> Q:
     return Q(split__in=["" if v == "none" else str(v) for v in _list(value)])
 
 
+def _not(dataset: Dataset, key: str, value: Any) -> Q:
+    """``not_split`` and the like: none of these."""
+    key = key.removeprefix("not_")
+    return ~_CONDITIONS[key](dataset, key, value)
+
+
 def _duplicates(dataset: Dataset, key: str, value: Any) -> Q:
     if value not in list(Which):
         raise InvalidFilter(f"duplicates is one of {', '.join(Which)}, not “{value}”.")
@@ -154,6 +169,28 @@ def _annotator(dataset: Dataset, key: str, value: Any) -> Q:
 def _confidence(dataset: Dataset, key: str, value: Any) -> Q:
     lookup = "confidence__gte" if key == "min_confidence" else "confidence__lte"
     return Q(Exists(standing_annotations().filter(**{lookup: _number(key, value)})))
+
+
+def _predicted(dataset: Dataset, key: str, raw: Mapping[str, Any]) -> Q:
+    return predicted.saying(
+        dataset,
+        [_plain(key, one) for one in _list(raw[key])],
+        model=_model(raw),
+        least=_number("min_confidence", raw["min_confidence"]) if _is_given(raw, "min_confidence") else None,
+        greatest=_number("max_confidence", raw["max_confidence"]) if _is_given(raw, "max_confidence") else None,
+    )
+
+
+def _disagrees(dataset: Dataset, key: str, raw: Mapping[str, Any]) -> Q:
+    return predicted.disagreeing(dataset, model=_model(raw), agree=not _bool(key, raw[key]))
+
+
+def _model(raw: Mapping[str, Any]) -> str:
+    return _plain("model", raw["model"]) if _is_given(raw, "model") else ""
+
+
+def _model_alone(dataset: Dataset, key: str, value: Any) -> Q:
+    raise InvalidFilter("model says whose predictions are meant: give predicted or disagrees too.")
 
 
 def _measure(dataset: Dataset, key: str, value: Any) -> Q:
@@ -291,11 +328,15 @@ _CONDITIONS: dict[str, Callable[[Dataset, str, Any], Q]] = {
     "status": _status,
     "split": _split,
     "tag": _tag,
+    "not_status": _not,
+    "not_split": _not,
+    "not_tag": _not,
     "duplicates": _duplicates,
     "source": _source,
     "annotator": _annotator,
     "min_confidence": _confidence,
     "max_confidence": _confidence,
+    "model": _model_alone,
     "brightness": _measure,
     "sharpness": _measure,
     "contrast": _measure,
@@ -311,7 +352,17 @@ _CONDITIONS: dict[str, Callable[[Dataset, str, Any], Q]] = {
     "key_contains": _contains,
 }
 
-FILTER_KEYS = tuple(_CONDITIONS)
+# Conditions that other keys of the filter have a part in: (dataset, key, the whole filter) → Q.
+_JOINED: dict[str, Callable[[Dataset, str, Mapping[str, Any]], Q]] = {"predicted": _predicted, "disagrees": _disagrees}
+
+# These are part of another condition where it stands: they bound a prediction's score then, not a label's.
+_BOUND_BY = {
+    "min_confidence": ("predicted",),
+    "max_confidence": ("predicted",),
+    "model": ("predicted", "disagrees"),
+}
+
+FILTER_KEYS = (*_CONDITIONS, *_JOINED)
 
 
 # Reading values ------------------------------------------------------------------------------------------------------

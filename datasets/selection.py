@@ -1,7 +1,8 @@
 """The selection: which items a bulk act means, evaluated on the server, always exactly.
 
-Four forms: ``{"ids": […]}``, ``{"filter": {…}}``, ``{"query": {…}, "min_score": x}`` and ``{"all": true}``, each with an
-optional ``"except": […]`` (items). All become one queryset of items, so that preview and act use the same statement.
+Five forms: ``{"ids": […]}``, ``{"filter": {…}}``, ``{"query": {…}, "min_score": x}``, ``{"saved": id}`` and ``{"all": true}``,
+each with an optional ``"except": […]`` (items). All become one queryset of items, so that preview and act use the same
+statement.
 
 Two more mean regions: ``{"region_ids": […]}``, and a query with ``"regions": true``, which means the regions that it found.
 A label is given to these; any other act is for the items that they lie in.
@@ -17,16 +18,18 @@ from django.db import connection
 from django.db.models import QuerySet
 
 from . import filters
-from .errors import Refused
-from .models import Annotation, Dataset, Item, Region, Source
+from .errors import Conflict, Refused
+from .models import Annotation, Dataset, Item, Region, SavedSearch, Source
 
 # More than this in one request is a filter or a query that was spelled out.
 MAX_IDS = 1_000_000
 
 
 class InvalidSelection(Refused):
-    """A selection that is none of the four forms, or that names what its dataset does not have."""
+    """A selection that is none of the five forms, or that names what its dataset does not have."""
 
+
+_FORMS = ("ids", "region_ids", "filter", "query", "saved", "all")
 
 # Set by `search` when it is loaded: narrows items to those that a query scores at least min_score.
 QueryResolver = Callable[[Dataset, Mapping[str, Any], float | None], QuerySet[Item]]
@@ -57,17 +60,18 @@ def parse(dataset: Dataset, raw: Any) -> Selection:
     fewer items than were meant.
     """
     if not isinstance(raw, Mapping):
-        raise InvalidSelection("A selection is an object: ids, filter, query with min_score, or all.")
-    forms = [form for form in ("ids", "region_ids", "filter", "query", "all") if raw.get(form) is not None]
+        raise InvalidSelection("A selection is an object: ids, filter, query with min_score, saved, or all.")
+    forms = [form for form in _FORMS if raw.get(form) is not None]
     if len(forms) != 1:
-        raise InvalidSelection("A selection has exactly one of: ids, region_ids, filter, query, all.")
-    unknown = set(raw) - {"ids", "region_ids", "filter", "query", "all", "min_score", "regions", "except"}
+        raise InvalidSelection(f"A selection has exactly one of: {', '.join(_FORMS)}.")
+    unknown = set(raw) - {*_FORMS, "min_score", "regions", "except"}
     if unknown:
         raise InvalidSelection(
-            f"A selection has no “{min(unknown)}”. Use ids, region_ids, filter, query, all, min_score, regions, except."
+            f"A selection has no “{min(unknown)}”. Use {', '.join(_FORMS)}, min_score, regions, except."
         )
     items = filters.items_of(dataset)
     regions: QuerySet[Region] | None = None
+    said = dict(raw)
     form = forms[0]
     if raw.get("regions") not in (None, False) and (raw["regions"] is not True or form != "query"):
         raise InvalidSelection("regions is true beside a query, for the regions that it found; else use region_ids.")
@@ -91,6 +95,10 @@ def parse(dataset: Dataset, raw: Any) -> Selection:
             regions = _region_resolvers[0](dataset, raw["query"], min_score)
         else:
             items = _resolvers[0](dataset, raw["query"], min_score)
+    elif form == "saved":
+        meant = _saved(dataset, raw["saved"])
+        # As it reads today: it may be changed later.
+        items, said = meant.items, said | meant.said
     elif raw["all"] is not True:
         raise InvalidSelection('To mean every item, say {"all": true}.')
     if raw.get("except"):
@@ -99,7 +107,20 @@ def parse(dataset: Dataset, raw: Any) -> Selection:
         regions = regions.exclude(item__in=but) if regions is not None else None
     if regions is not None:
         items = items.filter(pk__in=regions.order_by().values("item"))
-    return Selection(dataset, dict(raw), items, regions)
+    return Selection(dataset, said, items, regions)
+
+
+def _saved(dataset: Dataset, pk: Any) -> Selection:
+    is_id = isinstance(pk, int) and not isinstance(pk, bool) and 0 < pk < 2**63
+    saved = SavedSearch.objects.filter(dataset=dataset, pk=pk).first() if is_id else None
+    if saved is None:
+        raise InvalidSelection(f"“{dataset.name}” has no saved search {str(pk)[:20]}. It may have been deleted.")
+    try:
+        return parse(dataset, saved.selection)
+    except Conflict:
+        raise
+    except Refused as error:
+        raise InvalidSelection(f"The saved search “{saved.name}” no longer works: {error}") from error
 
 
 def of_items(dataset: Dataset, ids: list[int]) -> Selection:

@@ -9,7 +9,7 @@ from django.db import connection, transaction
 from django.db.models import Count, QuerySet
 from django.db.models.functions import TruncDate
 
-from . import duplicates
+from . import duplicates, predicted
 from .filters import Filter, items_of
 from .models import Annotation, Dataset, Item, LabelClass, Modality, Status
 
@@ -96,9 +96,9 @@ def statistics(dataset: Dataset, filter: Filter) -> dict[str, Any]:
         "all": everything.count(),
         "labels": classes,
         "unlabeled": unlabeled_scope.count() - _labeled(unlabeled_scope),
-        "status": dict.fromkeys(Status.values, 0) | _by(items("status"), "status"),
-        "split": _by(items("split"), "split"),
-        "tags": _tags(items("tag")),
+        "status": dict.fromkeys(Status.values, 0) | _by(items("status", "not_status"), "status"),
+        "split": _by(items("split", "not_split"), "split"),
+        "tags": _tags(items("tag", "not_tag")),
         "duplicates": duplicates.count(dataset, items("duplicates") if filter.without("duplicates") else None),
         "source": _by(standing.filter(item__in=items("source").values("pk")), "source"),
         "annotator": _by(
@@ -116,6 +116,19 @@ def statistics(dataset: Dataset, filter: Filter) -> dict[str, Any]:
         "metadata": _metadata(dataset, filter),
         "brightness": _measure(dataset, items("brightness"), "brightness"),
         "sharpness": _measure(dataset, items("sharpness"), "sharpness"),
+    }
+
+
+def predictions(dataset: Dataset, filter: Filter) -> dict[str, Any]:
+    """The facets of what models said, apart from the others: there may be many times more predictions than items."""
+
+    def items(without: str) -> QuerySet[Item] | None:
+        left = filter.without(without)
+        return left.apply(items_of(dataset)) if left else None
+
+    return {
+        "predicted": predicted.counts(dataset, items("predicted")),
+        "disagrees": predicted.count_disagreeing(dataset, items("disagrees")),
     }
 
 

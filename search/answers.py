@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,9 @@ from django.db.models import QuerySet
 from datasets import filters, totals
 from datasets.models import Dataset, Item, Region
 
-from . import coverage, indexing, planning, query, region_ranking, vectors
+from . import coverage, fulltext, indexing, planning, query, region_ranking, vectors
 from .examples import MAX_EXAMPLES, InvalidQuery
+from .fulltext import Mode
 from .models import EmbeddingSpace
 from .planning import Plan
 from .query import Part, Query
@@ -35,6 +36,7 @@ class Answer:
     is_exact: bool
     plan: Plan
     next: dict[str, Any] | None  # where the next page begins: what ``parse_after`` reads
+    matched: int | None = None  # items under the filter that hold the words, where words count as such
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,8 @@ def run(
     space, vector = query.compile(asked)
     if _by_region(asked, space):
         return _by_regions(space, vector, asked, limit=limit, min_score=min_score, after=after)
+    if asked.mode is Mode.HYBRID and after is None:
+        return _fused(asked, space, vector, limit=limit, min_score=min_score)
     items = asked.items if asked.filter else None
     plan = planning.choose(space, vector, items, limit=limit)
     answer = None
@@ -89,7 +93,36 @@ def run(
         answer = _through_index(space, vector, asked, plan, limit=limit, min_score=min_score)
     if answer is None:
         answer = _exactly(space, vector, asked, plan, limit=limit, min_score=min_score, after=after)
-    return answer
+    return replace(answer, matched=answer.total) if asked.mode is Mode.WORDS else answer
+
+
+def _fused(
+    asked: Query, space: EmbeddingSpace, vector: Vectors, *, limit: int | None, min_score: float | None = None
+) -> Answer:
+    """By likeness and by words, in one order. Of very many items that hold the words, the most alike are ranked by them.
+    What follows on further pages comes by likeness."""
+    items = asked.items if asked.filter else None
+    matching = asked.items.filter(fulltext.holding(asked.dataset, asked.text))
+    holding = vectors.rank(space, vector, matching, limit=fulltext.POOL, min_score=min_score)
+    words = fulltext.by_words(holding.best.item_ids.tolist(), asked.text)
+    if limit is None:
+        alike = vectors.rank_all(space, vector, items)
+        embedded, histogram = len(alike.item_ids), Histogram.of(alike.scores)
+    else:
+        scored = vectors.rank(space, vector, items, limit=max(limit, fulltext.POOL), min_score=min_score)
+        alike, embedded, histogram = scored.best, scored.embedded, scored.histogram
+    best = fulltext.fuse(alike, holding.best, words, limit)
+    return Answer(
+        space,
+        best,
+        total=totals.of_items(asked.items),
+        embedded=embedded,
+        histogram=histogram,
+        is_exact=True,
+        plan=Plan(False, "Words are compared as they stand and by what they mean, each with every text.", embedded),
+        next={"shown": best.item_ids.tolist()} if len(best.item_ids) == limit else None,
+        matched=holding.total,
+    )
 
 
 def _through_index(
@@ -226,11 +259,23 @@ def rank_all(asked: Query) -> Answer:
     space, vector = query.compile(asked)
     if _by_region(asked, space):
         return _by_regions(space, vector, asked, limit=None)
+    if asked.mode is Mode.HYBRID:
+        return _fused(asked, space, vector, limit=None)
     ranked = vectors.rank_all(space, vector, asked.items if asked.filter else None)
     total = asked.items.count()
     histogram = Histogram.of(ranked.scores)
     plan = Plan(False, "All are wanted.", len(ranked.item_ids))
-    return Answer(space, ranked, total, len(ranked.item_ids), histogram, is_exact=True, plan=plan, next=None)
+    return Answer(
+        space,
+        ranked,
+        total,
+        len(ranked.item_ids),
+        histogram,
+        is_exact=True,
+        plan=plan,
+        next=None,
+        matched=total if asked.mode is Mode.WORDS else None,
+    )
 
 
 def rank_with_parts(asked: Query, items: QuerySet[Item]) -> tuple[EmbeddingSpace, list[Part], Ranked]:
@@ -244,7 +289,11 @@ def rank_with_parts(asked: Query, items: QuerySet[Item]) -> tuple[EmbeddingSpace
 
 def select(dataset: Dataset, raw: Mapping[str, Any], min_score: float | None) -> QuerySet[Item]:
     """The items that a query scores at least ``min_score``: the same scan as ``run``, so what was counted is meant."""
-    asked = query.parse(dataset, raw)
+    return selected(query.parse(dataset, raw), min_score)
+
+
+def selected(asked: Query, min_score: float | None) -> QuerySet[Item]:
+    """As ``select``, for a query that was read before."""
     if asked.is_filter_alone:
         return asked.items
     space, vector = query.compile(asked)

@@ -15,8 +15,9 @@ from datasets.imaging import UnreadableImage, read_image
 from datasets.models import Dataset, Item, Modality, QueryImage
 from datasets.regions import Shape
 
-from . import encoders, examples, spaces, understanding, vectors
+from . import encoders, examples, fulltext, spaces, understanding, vectors
 from .examples import Example, ExampleNotReady, InvalidQuery  # noqa: F401  (what a query may raise)
+from .fulltext import Mode
 from .models import EmbeddingSpace
 from .understanding import Understood
 from .vectors import Vectors
@@ -24,7 +25,7 @@ from .vectors import Vectors
 MAX_WORDS = 2_000  # characters: an encoder reads some 250 tokens of them at most
 MAX_IMAGE_BYTES = 64 << 20
 _SHOWN_SIDE = 1_000  # pixels
-KEYS = ("text", "literal", "like", "unlike", "image", "image_box", "image_polygon", "regions", "filter")
+KEYS = ("text", "literal", "mode", "like", "unlike", "image", "image_box", "image_polygon", "regions", "filter")
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Query:
     image_area: Shape | None = None
     regions: bool | None = None  # whether items are searched by their regions too; None: when an example is an area
     filter: filters.Filter = field(default_factory=filters.Filter)  # what was understood is in it
+    mode: Mode = Mode.MEANING
 
     @property
     def words(self) -> str:
@@ -66,6 +68,7 @@ class Query:
         return {
             "text": self.text,
             "literal": self.is_literal,
+            "mode": self.mode,
             "like": [one.said for one in self.like],
             "unlike": [one.said for one in self.unlike],
             "image": self.image.sha256 if self.image else "",
@@ -99,11 +102,16 @@ def parse(dataset: Dataset, raw: Mapping[str, Any]) -> Query:
     if not (text or like or image) or (unlike and not (understood.words or like or image)):
         reason = "It says only what to avoid: add what to look for." if unlike else "It is empty."
         raise InvalidQuery(f"There is nothing to look for. {reason} Give text, like or image.")
-    conditions = (
+    mode = _mode(dataset, text, raw.get("mode"))
+    conditions = [
         *filters.parse(dataset, raw.get("filter")).conditions,
         *filters.parse(dataset, understood.filter).conditions,
-    )
-    return Query(dataset, text, is_literal, understood, like, unlike, image, area, regions, filters.Filter(conditions))
+    ]
+    if mode is Mode.WORDS:
+        # A condition like any other, so that whoever selects or counts means the same items.
+        conditions.append(filters.Condition("words", fulltext.holding(dataset, text)))
+    filter = filters.Filter(tuple(conditions))
+    return Query(dataset, text, is_literal, understood, like, unlike, image, area, regions, filter, mode)
 
 
 def understand(dataset: Dataset, text: Any) -> Understood:
@@ -119,6 +127,16 @@ def _text(raw: Any) -> str:
     if len(text) > MAX_WORDS:
         raise InvalidQuery(f"The text has {len(text):,} characters; a query takes {MAX_WORDS:,}. Shorten it.")
     return text
+
+
+def _mode(dataset: Dataset, text: str, raw: Any) -> Mode:
+    if raw and raw not in list(Mode):
+        raise InvalidQuery(f"mode is one of {', '.join(Mode)}, not “{str(raw)[:80]}”.")
+    if dataset.modality == Modality.TEXT and text:
+        return Mode(raw or Mode.HYBRID)
+    if dataset.modality != Modality.TEXT and raw and raw != Mode.MEANING:
+        raise InvalidQuery(f"“{dataset.name}” holds images, in which no words stand: its only mode is meaning.")
+    return Mode.MEANING
 
 
 def keep_image(dataset: Dataset, stream: IO[bytes]) -> QueryImage:
@@ -196,8 +214,9 @@ def parts_of(query: Query) -> tuple[EmbeddingSpace, list[Part]]:
     wanted = [True] * len(query.like) + [False] * len(query.unlike)
     parts = [Part("example", *one) for one in zip(wanted, made, given, strict=True)]
     if query.words:
-        words = encoders.get(space.encoder).encode_texts([query.words])[space.output][0]
-        parts.append(Part("text", True, words))
+        is_text = query.dataset.modality == Modality.TEXT
+        words = fulltext.plain(query.words) if is_text else query.words
+        parts.append(Part("text", True, encoders.get(space.encoder).encode_texts([words])[space.output][0]))
     if query.image:
         parts.append(Part("image", True, _encoded(space, query.image, query.image_area)))
     return space, parts

@@ -24,15 +24,25 @@ _DESCRIPTIONS = {
     "brightness": "0..1, as >0.3, <=0.5 or 0.2..0.6.",
     "sharpness": "0..1, as >0.3, <=0.5 or 0.2..0.6.",
     "contrast": "0..1, as >0.3, <=0.5 or 0.2..0.6.",
+    "not_tag": "A tag that the item must not have.",
+    "predicted": "A class that a model predicted for the item or for something in it, from a score of .25 on unless told.",
+    "min_confidence": "With predicted: of the prediction; without: of the label.",
+    "max_confidence": "With predicted: of the prediction; without: of the label.",
+    "model": "With predicted or disagrees: the name of the model.",
+    "disagrees": "true: the newest model thinks another class best than the item's label.",
     "created_after": "ISO 8601 date or time.",
 }
+
+_MANY = {
+    "label", "status", "split", "tag", "source", "annotator", "predicted", "not_label", "not_status", "not_split", "not_tag",
+}  # fmt: skip
 
 FILTER_PARAMETERS = [
     OpenApiParameter(
         key,
         OpenApiTypes.STR,
         description=_DESCRIPTIONS.get(key, ""),
-        many=key in ("label", "not_label", "status", "split", "tag", "source", "annotator"),
+        many=key in _MANY,
     )
     for key in FILTER_KEYS
     if key not in ("color", "count", "objects")

@@ -11,7 +11,7 @@ from rest_framework import serializers
 
 from .. import jobs, operations, regions
 from ..importing import Existing
-from ..models import Job, LabelClass, Membership, Modality, Operation, Prediction, Region, Role, Status
+from ..models import Job, LabelClass, Membership, Modality, Operation, Prediction, Region, Role, SavedSearch, Status
 
 User = get_user_model()
 
@@ -375,13 +375,52 @@ class UndoneSerializer(serializers.Serializer[Any]):
     kept_because_changed_since = serializers.IntegerField()
 
 
+# Saved searches ------------------------------------------------------------------------------------------------------
+
+
+@extend_schema_field({"type": "object", "additionalProperties": True})
+class SearchField(serializers.JSONField):
+    """The body of a search; checked by running it."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, dict):
+            raise serializers.ValidationError('A search is an object, for example {"text": "a cat", "filter": {}}.')
+        return super().to_internal_value(data)
+
+
+class SavedSearchSerializer(serializers.ModelSerializer[SavedSearch]):
+    query = SearchField(read_only=True)
+    author = serializers.CharField(source="author.username", default=None, read_only=True, allow_null=True)
+    can_change = serializers.SerializerMethodField()
+
+    class Meta:
+        model = SavedSearch
+        fields = ["id", "name", "query", "min_score", "author", "created_at", "can_change"]
+        read_only_fields = fields
+
+    def get_can_change(self, saved: SavedSearch) -> bool:
+        role = self.context["role"]
+        is_own = saved.author_id == self.context["user"].pk
+        return role >= Role.MANAGER or (is_own and role >= Role.ANNOTATOR)
+
+
+class SavedSearchChangeSerializer(serializers.Serializer[Any]):
+    name = serializers.CharField(max_length=200)
+    query = SearchField(help_text="As the body of a search: text, like, unlike, image, filter.")
+    min_score = serializers.FloatField(required=False, allow_null=True)
+
+
+class NewSavedSearchSerializer(SavedSearchChangeSerializer):
+    pass
+
+
 # Bulk acts -----------------------------------------------------------------------------------------------------------
 
 
 @extend_schema_field(
     {
         "type": "object",
-        "description": "Exactly one of ids, filter, query (with min_score), all, region_ids; optionally except (items)."
+        "description": "Exactly one of ids, filter, query (with min_score), saved, all, region_ids; optionally except (items)."
         " With region_ids, or regions beside a query, labels go to the regions.",
         "properties": {
             "ids": {"type": "array", "items": {"type": "integer"}},
@@ -390,6 +429,7 @@ class UndoneSerializer(serializers.Serializer[Any]):
             "min_score": {"type": "number"},
             "regions": {"type": "boolean", "description": "With query: the regions that it found, not their items."},
             "region_ids": {"type": "array", "items": {"type": "integer"}},
+            "saved": {"type": "integer", "description": "Id of a saved search."},
             "all": {"type": "boolean"},
             "except": {"type": "array", "items": {"type": "integer"}},
         },
@@ -475,3 +515,13 @@ class StatisticsSerializer(serializers.Serializer[Any]):
     metadata = serializers.DictField(child=serializers.DictField(child=serializers.IntegerField()))
     brightness = MeasureHistogramSerializer(allow_null=True)
     sharpness = MeasureHistogramSerializer(allow_null=True)
+
+
+class PredictionStatisticsSerializer(serializers.Serializer[Any]):
+    predicted = serializers.DictField(
+        child=serializers.IntegerField(),
+        help_text="Items by the classes that models predicted, from a score of .25 on.",
+    )
+    disagrees = serializers.IntegerField(
+        allow_null=True, help_text="Items whose label is not what the newest model thinks; null: none has said."
+    )

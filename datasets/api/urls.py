@@ -1,6 +1,6 @@
 from django.urls import path
 
-from .views import accounts, acts, datasets, items, regions, transfer
+from .views import accounts, acts, datasets, items, regions, searches, transfer
 
 urlpatterns = [
     path("auth/token/", accounts.TokenView.as_view()),
@@ -14,6 +14,7 @@ urlpatterns = [
     path("datasets/<int:pk>/classes/", datasets.ClassesView.as_view()),
     path("datasets/<int:pk>/members/", datasets.MembersView.as_view()),
     path("datasets/<int:pk>/stats/", datasets.StatisticsView.as_view()),
+    path("datasets/<int:pk>/stats/predictions/", datasets.PredictionStatisticsView.as_view()),
     path("datasets/<int:pk>/items/", items.ItemsView.as_view()),
     path("datasets/<int:pk>/ids/", items.IdsView.as_view()),
     path("datasets/<int:pk>/imports/", transfer.ImportsView.as_view()),
@@ -24,6 +25,9 @@ urlpatterns = [
     path("datasets/<int:pk>/tags/", acts.TagsView.as_view()),
     path("datasets/<int:pk>/status/", acts.StatusView.as_view()),
     path("datasets/<int:pk>/operations/", acts.OperationsView.as_view()),
+    path("datasets/<int:pk>/searches/", searches.SearchesView.as_view()),
+    path("searches/<int:pk>/", searches.SavedSearchView.as_view()),
+    path("searches/<int:pk>/count/", searches.SavedSearchCountView.as_view()),
     path("classes/<int:pk>/", datasets.ClassView.as_view()),
     path("members/<int:pk>/", datasets.MemberView.as_view()),
     path("items/<int:pk>/", items.ItemView.as_view()),

@@ -6,6 +6,7 @@ from .operation import ItemChange, Operation
 from .prediction import PredictedItem, Prediction, PredictionModel
 from .query_image import QueryImage
 from .region import Region, RegionLayer
+from .saved_search import SavedSearch
 
 __all__ = [
     "CLASS_COLORS",
@@ -27,6 +28,7 @@ __all__ = [
     "Region",
     "RegionLayer",
     "Role",
+    "SavedSearch",
     "Source",
     "StagedFile",
     "Status",

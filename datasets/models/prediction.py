@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from .dataset import Dataset
 from .item import Item
@@ -70,6 +70,15 @@ class Prediction(models.Model):
             # "More than two people" at any threshold: an index-only scan of one model's one class from a score up.
             models.Index(fields=["model", "label", "score"], include=["item"], name="prediction_to_count"),
             models.Index(fields=["item", "model"], name="prediction_by_item"),
+            # What a model thinks best of each item as a whole: an index-only scan in the order of the items.
+            models.Index(
+                F("model"),
+                F("item"),
+                F("score").desc(),
+                include=["label"],
+                name="prediction_of_whole",
+                condition=Q(x=None),
+            ),
             # For regions that go.
             models.Index(fields=["region"], name="prediction_by_region", condition=Q(region__isnull=False)),
         ]

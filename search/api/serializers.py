@@ -10,6 +10,10 @@ from datasets.models import Job, RegionLayer
 
 from .. import comparison, tiles
 from ..detectors import MOST_PER_IMAGE, SCORE_FLOOR
+from ..fulltext import Mode
+
+# A named set of choices, for the schema's enums.
+SEARCH_MODES = [mode.value for mode in Mode]
 
 
 @extend_schema_field({"type": "object", "additionalProperties": True})
@@ -77,6 +81,12 @@ class QuerySerializer(serializers.Serializer[Any]):
         help_text="Score items by their regions too; unless told, when an example is an area of an image.",
     )
     filter = FilterField(required=False, allow_null=True)
+    mode = serializers.ChoiceField(
+        choices=SEARCH_MODES,
+        required=False,
+        help_text="How words are looked for in texts: by likeness and by the words themselves (hybrid, the default there), by "
+        "likeness alone (meaning), or only in texts that hold them (words).",
+    )
 
 
 class SearchSerializer(QuerySerializer):
@@ -117,6 +127,10 @@ class ResultSerializer(serializers.Serializer[Any]):
     region = ScoredRegionSerializer(
         required=False, help_text="The region that was best; none when the item as a whole was."
     )
+    highlights = serializers.ListField(
+        child=serializers.ListField(child=serializers.IntegerField(), min_length=2, max_length=2),
+        help_text="Where the words stand in the first 500 characters of the text: [[from, to], …].",
+    )
 
 
 class HistogramSerializer(serializers.Serializer[Any]):
@@ -132,6 +146,7 @@ class SaidSerializer(serializers.Serializer[Any]):
     like = ExamplesField()
     unlike = ExamplesField()
     image = serializers.CharField(allow_blank=True)
+    mode = serializers.CharField()
     literal = serializers.BooleanField()
     image_box = BoxField(required=False)
     image_polygon = PolygonField(required=False)
@@ -166,6 +181,9 @@ class AnswerSerializer(serializers.Serializer[Any]):
     exact = serializers.BooleanField(help_text="Every embedded item under the filter was compared.")
     embedded = serializers.IntegerField(help_text="Items under the filter that have a vector.")
     total = serializers.IntegerField(help_text="Items under the filter.")
+    matched = serializers.IntegerField(
+        allow_null=True, help_text="Items under the filter that hold the words; null where only likeness counts."
+    )
     regions = serializers.IntegerField(
         allow_null=True, help_text="That were compared; null when only whole items were."
     )

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from . import comparisons, region_layers, space_views, vector_files, views
+from . import comparisons, counts, region_layers, space_views, vector_files, views
 
 urlpatterns = [
     path("encoders/", views.EncodersView.as_view()),
@@ -13,6 +13,7 @@ urlpatterns = [
     path("datasets/<int:pk>/search/understand/", views.UnderstandView.as_view()),
     path("datasets/<int:pk>/search/why/", views.WhyView.as_view()),
     path("datasets/<int:pk>/query-images/<str:reference>/", views.QueryImageView.as_view()),
+    path("datasets/<int:pk>/search/count/", counts.CountView.as_view()),
     path("datasets/<int:pk>/ranking/", views.RankingView.as_view()),
     path("datasets/<int:pk>/vectors/", vector_files.UploadView.as_view()),
     path("spaces/<int:pk>/vectors/", vector_files.DownloadView.as_view()),

@@ -23,7 +23,7 @@ from datasets.api.serializers import page_of
 from datasets.api.views.items import ids_as_bytes, picture
 from datasets.models import Dataset, Item, Region
 
-from .. import answers, encoders, offers, reasons
+from .. import answers, encoders, fulltext, offers, reasons
 from .. import query as queries
 from ..answers import Answer
 from ..query import InvalidQuery, Query
@@ -115,16 +115,22 @@ class SearchView(APIView):
         ]
         histogram = answer.histogram
         regions = _regions_of(answer.best)
+        marked = fulltext.highlights([item.pk for item, _ in ranked], query.text) if answer.matched is not None else {}
         return Response(
             {
                 "results": [
-                    {"item": item, "score": None if math.isnan(score) else score}
+                    {
+                        "item": item,
+                        "score": None if math.isnan(score) else score,
+                        "highlights": marked.get(item["id"], []),
+                    }
                     | ({"region": regions[item["id"]]} if item["id"] in regions else {})
                     for item, (_, score) in zip(items_json(item for item, _ in ranked), ranked, strict=True)
                 ],
                 "exact": answer.is_exact,
                 "embedded": answer.embedded,
                 "total": answer.total,
+                "matched": answer.matched,
                 "regions": _compared(answer),
                 "histogram": {
                     "from": histogram.least,
@@ -133,7 +139,7 @@ class SearchView(APIView):
                     "sampled": histogram.sampled,
                 },
                 "next": answer.next,
-                "took_ms": _elapsed_ms(began),
+                "took_ms": elapsed_ms(began),
                 "space": space_json(answer.space, answer.embedded) if answer.space else None,
                 "query": query.said,
                 "understood": query.understood.as_json(),
@@ -241,14 +247,15 @@ def _headers(answer: Answer, query: Query, id_type: str, began: float) -> dict[s
         "X-Id-Type": id_type,
         "X-Embedded": answer.embedded,
         "X-Total": answer.total,
+        "X-Matched": "" if answer.matched is None else answer.matched,
         "X-Exact": str(answer.is_exact).lower(),
-        "X-Took-Ms": _elapsed_ms(began),
+        "X-Took-Ms": elapsed_ms(began),
         "X-Query-Image": query.image.sha256 if query.image else "",
         "X-Space": f"{answer.space.encoder}/{answer.space.output}" if answer.space else "",
     }
 
 
-def _elapsed_ms(began: float) -> float:
+def elapsed_ms(began: float) -> float:
     return round((time.perf_counter() - began) * 1000, 1)
 
 

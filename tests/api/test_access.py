@@ -12,8 +12,8 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import URLPattern, get_resolver
 from rest_framework.test import APIClient
 
-from datasets import jobs, labelling, regions, selection
-from datasets.models import Dataset, Item, Job, LabelClass, Membership, Operation, Region, RegionLayer
+from datasets import jobs, labelling, regions, saved_searches, selection
+from datasets.models import Dataset, Item, Job, LabelClass, Membership, Operation, Region, RegionLayer, SavedSearch
 from search import layers
 from search.models import EmbeddingSpace
 from tests.fixtures import add_class, add_items, jpeg
@@ -33,6 +33,7 @@ class World:
     space: EmbeddingSpace
     region: Region
     layer: RegionLayer
+    saved: SavedSearch
 
 
 @pytest.fixture
@@ -49,7 +50,8 @@ def world(dataset: Dataset, alice: Any) -> World:
     assert layer.job is not None
     jobs.cancel(layer.job)
     member, space = dataset.members.get(user__username="vera"), dataset.spaces.get(is_default=True)
-    return World(dataset, items, label, operation, job, member, space, region, layer)
+    saved = saved_searches.save(dataset, name="train", query={"filter": {"split": "train"}}, by=alice)
+    return World(dataset, items, label, operation, job, member, space, region, layer, saved)
 
 
 Body = Callable[[World], dict[str, Any]] | None
@@ -74,6 +76,7 @@ TABLE: list[tuple[str, str, Body, str, set[int]]] = [
     ("patch", "members/{member}/", lambda w: {"role": "annotator"}, MANAGER, {200}),
     ("delete", "members/{member}/", None, MANAGER, {204}),
     ("get", "datasets/{dataset}/stats/", None, VIEWER, {200}),
+    ("get", "datasets/{dataset}/stats/predictions/", None, VIEWER, {200}),
     ("get", "datasets/{dataset}/items/", None, VIEWER, {200}),
     ("get", "datasets/{dataset}/ids/", None, VIEWER, {200}),
     ("get", "items/{item}/", None, VIEWER, {200}),
@@ -104,12 +107,20 @@ TABLE: list[tuple[str, str, Body, str, set[int]]] = [
     ("post", "datasets/{dataset}/annotations/", lambda w: {"selection": chosen(w), "label": "stop"}, ANNOTATOR, {200}),
     ("post", "datasets/{dataset}/tags/", lambda w: {"selection": chosen(w), "add": ["x"]}, ANNOTATOR, {200}),
     ("post", "datasets/{dataset}/status/", lambda w: {"selection": chosen(w), "status": "done"}, ANNOTATOR, {200}),
+    ("get", "datasets/{dataset}/searches/", None, VIEWER, {200}),
+    ("post", "datasets/{dataset}/searches/", lambda w: {"name": "x", "query": {"filter": {"split": "a"}}}, ANNOTATOR, {201}),
+    ("get", "searches/{saved}/", None, VIEWER, {200}),
+    ("get", "searches/{saved}/count/", None, VIEWER, {200}),
+    ("patch", "searches/{saved}/", lambda w: {"name": "new"}, MANAGER, {200}),  # Alice's: others' needs a manager
+    ("delete", "searches/{saved}/", None, MANAGER, {204}),
     ("get", "datasets/{dataset}/operations/", None, VIEWER, {200}),
     ("post", "operations/{operation}/undo/", None, REVIEWER, {200}),  # Alice's: others' needs a reviewer
     ("post", "datasets/{dataset}/search/", lambda w: {"like": [w.items[0].pk]}, VIEWER, {409}),  # not embedded yet
     ("get", "datasets/{dataset}/search/understand/", None, VIEWER, {200}),
     ("post", "datasets/{dataset}/search/why/", lambda w: {"like": [w.items[0].pk], "item": w.items[1].pk}, VIEWER, {409}),
     ("get", "datasets/{dataset}/query-images/{reference}/", None, VIEWER, {400}),  # none is kept under it
+    ("get", "datasets/{dataset}/search/count/", None, VIEWER, {200}),
+    ("post", "datasets/{dataset}/search/count/", lambda w: {"like": [w.items[0].pk]}, VIEWER, {409}),
     ("post", "datasets/{dataset}/ranking/", lambda w: {"like": [w.items[0].pk]}, VIEWER, {409}),
     ("post", "datasets/{dataset}/vectors/", None, MANAGER, {400}),  # no file
     ("get", "spaces/{space}/vectors/", None, VIEWER, {200}),
@@ -143,6 +154,7 @@ def call(client: APIClient, world: World, method: str, address: str, body: Body)
         region=world.region.pk,
         layer=world.layer.pk,
         reference="0123",
+        saved=world.saved.pk,
     )
     return getattr(client, method)(url, body(world) if body else None, format="json")
 
@@ -233,6 +245,7 @@ def test_items_of_another_dataset_cannot_be_smuggled_in(
         ("tags/", {"selection": {"ids": [theirs]}, "add": ["x"]}),
         ("status/", {"selection": {"ids": [theirs]}, "status": "done"}),
         ("selection/", {"selection": {"ids": [theirs]}}),
+        ("selection/", {"selection": {"saved": world.saved.pk}}),
         ("search/", {"like": [theirs]}),
         ("search/", {"text": "x", "filter": {"label": world.label.pk}}),
         ("ranking/", {"like": [theirs]}),
@@ -240,6 +253,7 @@ def test_items_of_another_dataset_cannot_be_smuggled_in(
         ("search/", {"like": [{"item": theirs, "region": world.region.pk}]}),
         ("search/why/", {"text": "x", "item": theirs}),
         ("annotations/", {"selection": {"region_ids": [world.region.pk]}, "label": "own"}),
+        ("search/count/", {"like": [theirs]}),
     ):
         response = client.post(mine + address, body, format="json")
         assert response.status_code == 400, (address, response.content)

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from datasets import creation, jobs, labelling, selection
-from datasets.models import Dataset, Job, LabelClass, Membership, Role
+from datasets.models import Dataset, Job, LabelClass, Membership, Role, SavedSearch
 from search import preparation
 from search.models import EmbeddingSpace, PendingEmbedding
 from tests.fixtures import add_items
@@ -24,7 +24,9 @@ LISTS = [
     "datasets/{id}/members/",
     "datasets/{id}/jobs/",
     "datasets/{id}/operations/",
+    "datasets/{id}/searches/",
     "datasets/{id}/stats/",
+    "datasets/{id}/stats/predictions/",
     "datasets/{id}/spaces/",
     "datasets/{id}/encoder-comparisons/",
     "spaces/{space}/failures/",
@@ -39,6 +41,7 @@ def grow(dataset: Dataset, by: Any, number: int) -> None:
     for at, item in enumerate(items):
         label = LabelClass.objects.create(dataset=dataset, name=f"class {start + at}", color="#123456")
         labelling.apply_label(selection.of_items(dataset, [item.pk]), label, by=by)
+        SavedSearch.objects.create(dataset=dataset, name=f"saved {start + at}", query={"text": "a cat"}, author=by)
         user = User.objects.create(username=f"user {start + at}")
         Membership.objects.create(dataset=dataset, user=user, role=Role.VIEWER)
         job = jobs.create(dataset, Job.Kind.IMPORT, by=by, phases=["scan", "index"], params={})

@@ -24,6 +24,7 @@ from ..serializers import (
     MemberChangeSerializer,
     MemberSerializer,
     NewDatasetSerializer,
+    PredictionStatisticsSerializer,
     StatisticsSerializer,
     page_of,
 )
@@ -198,3 +199,12 @@ class StatisticsView(APIView):
     def get(self, request: Request, pk: int) -> Response:
         dataset = dataset_for(request.user, pk)
         return Response(statistics.statistics(dataset, filters.parse(dataset, raw_filter(request))))
+
+
+class PredictionStatisticsView(APIView):
+    """Counts by what models predicted, under a filter; each facet leaves its own condition out."""
+
+    @extend_schema(parameters=FILTER_PARAMETERS, responses=PredictionStatisticsSerializer)
+    def get(self, request: Request, pk: int) -> Response:
+        dataset = dataset_for(request.user, pk)
+        return Response(statistics.predictions(dataset, filters.parse(dataset, raw_filter(request))))

@@ -12,6 +12,7 @@ const order: Order = {
   isExact: true,
   tookMs: 1,
   image: "",
+  matched: null,
 };
 const score = (id: number) => order.scores![order.ids.indexOf(id)]!;
 const searched = { ...EMPTY, like: [10] };

@@ -5,6 +5,7 @@ import { EMPTY, isSearch, queryBody, readView, toggled, typedForm, writeView, ty
 test("an address brings back the view that it was made from", () => {
   const view: View = {
     text: "stop sign & co",
+    mode: "words",
     like: [5, { item: 9, box: [0.1, 0.2, 0.3, 0.4] }],
     unlike: [7, { item: 7, region: 3 }],
     image: "abc",
@@ -15,6 +16,7 @@ test("an address brings back the view that it was made from", () => {
     min: 0.55,
     said: "2 cars, stop sign & co",
     literal: true,
+    saved: 12,
   };
   expect(readView(new URLSearchParams(writeView(view).toString()))).toEqual(view);
 });

@@ -13,8 +13,12 @@ import {
 
 export type FilterValues = Record<string, string[]>;
 
+/** How words are looked for in texts; "": by what they mean and by themselves. */
+export type Mode = "" | "meaning" | "words";
+
 export interface View {
   text: string;
+  mode: Mode;
   like: Example[];
   unlike: Example[];
   /** Reference of an uploaded image, and the part of it that is meant. */
@@ -30,10 +34,13 @@ export interface View {
   said: string;
   /** The text is words, whatever could be understood of it. */
   literal: boolean;
+  /** The saved search that it was opened from, perhaps changed since. */
+  saved: number | null;
 }
 
 export const EMPTY: View = {
   text: "",
+  mode: "",
   like: [],
   unlike: [],
   image: "",
@@ -44,12 +51,20 @@ export const EMPTY: View = {
   min: null,
   said: "",
   literal: false,
+  saved: null,
 };
 
 const OWN = new Set([
-  "text", "like", "unlike", "image", "image_box", "regions", "order", "min", "said", "literal",
+  "text", "mode", "like", "unlike", "image", "image_box", "regions", "order", "min", "said", "literal", "saved",
 ]); // prettier-ignore
 const SWITCH: Record<string, boolean> = { on: true, off: false };
+
+export const modeOf = (raw: unknown): Mode => (raw === "meaning" || raw === "words" ? raw : "");
+
+const savedOf = (raw: string | null) => {
+  const id = Number(raw);
+  return Number.isInteger(id) && id > 0 ? id : null;
+};
 
 export function readView(query: URLSearchParams): View {
   const filter: FilterValues = {};
@@ -57,6 +72,7 @@ export function readView(query: URLSearchParams): View {
   const min = query.get("min");
   return {
     text: query.get("text") ?? "",
+    mode: modeOf(query.get("mode")),
     like: distinct(readExamples(query.get("like"))),
     unlike: distinct(readExamples(query.get("unlike"))),
     image: query.get("image") ?? "",
@@ -67,6 +83,7 @@ export function readView(query: URLSearchParams): View {
     min: min === null || Number.isNaN(Number(min)) ? null : Number(min),
     said: query.get("said") ?? "",
     literal: query.get("literal") === "1",
+    saved: savedOf(query.get("saved")),
   };
 }
 
@@ -78,6 +95,7 @@ function readBox(query: URLSearchParams): Four | null {
 export function writeView(view: View): URLSearchParams {
   const query = new URLSearchParams();
   if (view.text) query.set("text", view.text);
+  if (view.text && view.mode) query.set("mode", view.mode);
   if (view.like.length) query.set("like", writeExamples(view.like));
   if (view.unlike.length) query.set("unlike", writeExamples(view.unlike));
   if (view.image) query.set("image", view.image);
@@ -88,6 +106,7 @@ export function writeView(view: View): URLSearchParams {
   if (view.min !== null) query.set("min", String(view.min));
   if (view.said) query.set("said", view.said);
   if (view.literal) query.set("literal", "1");
+  if (view.saved !== null) query.set("saved", String(view.saved));
   return query;
 }
 
@@ -115,6 +134,7 @@ export function queryBody(view: View) {
   return {
     // What could be understood of the words stands in the filter already.
     ...(view.text && { text: view.text, literal: true }),
+    ...(view.text && view.mode && { mode: view.mode }),
     ...(view.like.length && { like: view.like }),
     ...(view.unlike.length && { unlike: view.unlike }),
     ...(view.image && { image: view.image, ...(view.imageBox && { image_box: view.imageBox }) }),
@@ -141,12 +161,18 @@ export function withFilter(view: View, key: string, values: string[]): View {
   return { ...view, filter };
 }
 
+const FLAGS: Record<string, Record<string, string>> = {
+  unlabeled: { true: "unlabeled", false: "labeled" },
+  disagrees: { true: "disagrees with its label", false: "does not disagree" },
+};
+
 /** A filter value as a chip says it. */
 export function chipText(key: string, value: string): string {
-  if (key === "unlabeled") return value === "true" ? "unlabeled" : "labeled";
+  const flag = FLAGS[key]?.[value];
+  if (flag) return flag;
   if (key === "objects") return objectsText(value);
   if (key.startsWith("count.")) return `${key.replace("count.", "")} ${value}`;
-  return `${key.replace("metadata.", "")}:${value}`;
+  return `${key.replace("metadata.", "").replace(/^not_/, "not ")}:${value}`;
 }
 
 const MEASURED = /^(brightness|contrast|sharpness|width|height|aspect|color\..+)$/;
@@ -158,9 +184,10 @@ export const chipSource = (key: string): string =>
 /** A filter value as it is typed into the search bar. */
 export function typedForm(key: string, value: string): string {
   const quoted = (text: string) => (/\s/.test(text) ? `"${text}"` : text);
-  if (key === "unlabeled") return value === "true" ? "unlabeled" : "unlabeled:false";
+  if (key === "unlabeled") return value === "true" ? "unlabeled" : "-unlabeled";
   if (key === "objects") return objectsTyped(value);
-  if (key === "not_label") return `-label:${quoted(value)}`;
+  if (key === "disagrees") return value === "true" ? "disagrees" : "-disagrees";
+  if (key.startsWith("not_")) return `-${key.replace("not_", "")}:${quoted(value)}`;
   if (!key.startsWith("count.")) return `${key}:${quoted(value)}`;
   const name = key.replace("count.", "");
   return /^(>=|<=|>|<|=)\d+$/.test(value) ? quoted(name) + value : (countTyped(value, name) ?? name);

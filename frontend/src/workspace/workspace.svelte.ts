@@ -2,7 +2,7 @@
 // Made while a component is set up: its queries live as long as that component.
 import { createQuery, keepPreviousData } from "@tanstack/svelte-query";
 import { api, body, type Dataset, type User } from "../lib/api/client";
-import { fetchIds, fetchRanking, type Order } from "../lib/api/binary";
+import { fetchIds, fetchRanking, parted, type Order } from "../lib/api/binary";
 import { classes, dataset, isRunning, jobs, POLL_IDLE_MS, queryClient } from "../lib/api/queries";
 import { router } from "../lib/router.svelte";
 import { ItemWindow } from "./grid/items.svelte";
@@ -51,6 +51,7 @@ const NOTHING: Order = {
   isExact: true,
   tookMs: 0,
   image: "",
+  matched: null,
 };
 const SIDE = "tile-side";
 /** While items arrive, their number is asked for this often; what is shown follows when it has changed. */
@@ -90,7 +91,7 @@ export class Workspace extends Opened {
   labelsRegions = $state(false);
 
   readonly view = $derived(readView(router.query));
-  readonly #viewKey = $derived(writeView({ ...this.view, min: null, said: "" }).toString());
+  readonly #viewKey = $derived(writeView({ ...this.view, min: null, said: "", saved: null }).toString());
   readonly isSearching = $derived(isSearch(this.view));
   readonly isAll = $derived(!this.isSearching && !isFiltered(this.view));
   /** The item that is shown large, or null. */
@@ -154,7 +155,7 @@ export class Workspace extends Opened {
   );
 
   /** What was found; the former while the next is on its way. */
-  readonly order: Order = $derived(this.found.data ?? NOTHING);
+  readonly order: Order = $derived(parted(this.found.data ?? NOTHING, this.view.min));
   /** Position of each found item, while the selected ones are shown. */
   readonly #positionOf = $derived.by(() => {
     const { ids, scores } = this.order;
@@ -230,7 +231,10 @@ export class Workspace extends Opened {
       ...(("text" in change || "filter" in change) && { said: "" }),
       ...("text" in change && { literal: false }),
     };
-    router.go(this.#address(writeView({ ...this.view, ...anew, ...change })), options);
+    const next = { ...this.view, ...anew, ...change };
+    // With the last chip the saved search is left, too.
+    const saved = isSearch(next) || isFiltered(next) ? next.saved : null;
+    router.go(this.#address(writeView({ ...next, saved })), options);
     this.tab = "found";
     if (!isSame) this.goTo(0);
   }

@@ -17,6 +17,8 @@ export interface Order {
   tookMs: number;
   /** The reference of an uploaded query image. */
   image: string;
+  /** Items that hold the words of a query; null where only likeness counts, and scores fall. */
+  matched: number | null;
 }
 
 export function readIds(buffer: ArrayBuffer, count: number, type: string | null): Ids {
@@ -41,6 +43,7 @@ export async function fetchIds(
     isExact: true,
     tookMs: 0,
     image: "",
+    matched: null,
   };
 }
 
@@ -73,5 +76,22 @@ export async function fetchRanking(
     isExact: header("X-Exact") === "true",
     tookMs: Number(header("X-Took-Ms")),
     image: header("X-Query-Image"),
+    matched: header("X-Matched") === "" ? null : Number(header("X-Matched")),
   };
+}
+
+/** `order` with those that have at least `minScore` first, each part as it was. Where words count too, scores do not fall. */
+export function parted(order: Order, minScore: number | null): Order {
+  const { scores } = order;
+  if (minScore === null || !scores || order.matched === null) return order;
+  const ids = new Float64Array(order.ids.length);
+  const values = new Float32Array(scores.length);
+  let at = 0;
+  for (const isAbove of [true, false])
+    for (let position = 0; position < scores.length; position++)
+      if (scores[position]! >= minScore === isAbove) {
+        ids[at] = order.ids[position]!;
+        values[at++] = scores[position]!;
+      }
+  return { ...order, ids, scores: values };
 }

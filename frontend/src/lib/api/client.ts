@@ -12,6 +12,7 @@ export type Member = Schemas["Member"];
 export type Job = Schemas["Job"];
 export type Operation = Schemas["Operation"];
 export type Statistics = Schemas["Statistics"];
+export type SavedSearch = Schemas["SavedSearch"];
 export type Space = Schemas["SpaceDetail"];
 export type Encoder = Schemas["Encoder"];
 export type Comparison = Schemas["Comparison"];

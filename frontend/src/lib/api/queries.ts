@@ -63,6 +63,14 @@ export const classes = (id: number) => ({
     ).results,
 });
 
+/** The saved searches of a dataset. */
+export const savedSearches = (id: number) => ({
+  queryKey: ["dataset", id, "saved"],
+  refetchInterval: POLL_IDLE_MS,
+  queryFn: async () =>
+    (await body(api.GET("/api/v1/datasets/{id}/searches/", { params: { path: { id } } }))).results,
+});
+
 export const isRunning = (job: Pick<Job, "state">): boolean =>
   job.state === "queued" || job.state === "running";
 

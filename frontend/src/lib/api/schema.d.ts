@@ -448,6 +448,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/datasets/{id}/search/count/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description How many items a query or a filter means, exactly, without listing them: those without a label unless told. */
+        get: operations["datasets_search_count_retrieve"];
+        put?: never;
+        /** @description How many items a query or a filter means, exactly, without listing them: those without a label unless told. */
+        post: operations["datasets_search_count_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/datasets/{id}/search/understand/": {
         parameters: {
             query?: never;
@@ -476,6 +494,24 @@ export interface paths {
         put?: never;
         /** @description Why an item is a result: its likeness with every part of the query, the nearest first. */
         post: operations["datasets_search_why_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/datasets/{id}/searches/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description The saved searches of a dataset, by their names: all of them, for there are few. */
+        get: operations["searches_list"];
+        put?: never;
+        /** @description The saved searches of a dataset, by their names: all of them, for there are few. */
+        post: operations["datasets_searches_create"];
         delete?: never;
         options?: never;
         head?: never;
@@ -526,6 +562,23 @@ export interface paths {
         };
         /** @description Counts by every facet, under a filter; each facet leaves its own condition out. */
         get: operations["datasets_stats_retrieve"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/datasets/{id}/stats/predictions/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Counts by what models predicted, under a filter; each facet leaves its own condition out. */
+        get: operations["datasets_stats_predictions_retrieve"];
         put?: never;
         post?: never;
         delete?: never;
@@ -906,6 +959,42 @@ export interface paths {
         patch: operations["regions_partial_update"];
         trace?: never;
     };
+    "/api/v1/searches/{id}/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description One saved search. Who saved it and the managers change and delete it. */
+        get: operations["searches_retrieve"];
+        put?: never;
+        post?: never;
+        /** @description One saved search. Who saved it and the managers change and delete it. */
+        delete: operations["searches_destroy"];
+        options?: never;
+        head?: never;
+        /** @description One saved search. Who saved it and the managers change and delete it. */
+        patch: operations["searches_partial_update"];
+        trace?: never;
+    };
+    "/api/v1/searches/{id}/count/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description How many items it finds now, exactly; a sentence when something that it names is gone. */
+        get: operations["searches_count"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/spaces/{id}/": {
         parameters: {
             query?: never;
@@ -980,8 +1069,15 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /**
+         * @description * `add` - add
+         *     * `replace` - replace
+         *     * `remove` - remove
+         * @enum {string}
+         */
+        AnnotationActModeEnum: "add" | "replace" | "remove";
         AnnotationActRequest: {
-            /** @description Exactly one of ids, filter, query (with min_score), all, region_ids; optionally except (items). With region_ids, or regions beside a query, labels go to the regions. */
+            /** @description Exactly one of ids, filter, query (with min_score), saved, all, region_ids; optionally except (items). With region_ids, or regions beside a query, labels go to the regions. */
             selection: {
                 ids?: number[];
                 filter?: {
@@ -994,12 +1090,14 @@ export interface components {
                 /** @description With query: the regions that it found, not their items. */
                 regions?: boolean;
                 region_ids?: number[];
+                /** @description Id of a saved search. */
+                saved?: number;
                 all?: boolean;
                 except?: number[];
             };
             /** @description Name or id of a class; with mode remove, none means any. */
             label?: string | number | null;
-            mode?: components["schemas"]["ModeEnum"];
+            mode?: components["schemas"]["AnnotationActModeEnum"];
             /**
              * @description Leave items alone that a person has labelled.
              * @default false
@@ -1014,6 +1112,8 @@ export interface components {
             embedded: number;
             /** @description Items under the filter. */
             total: number;
+            /** @description Items under the filter that hold the words; null where only likeness counts. */
+            matched: number | null;
             /** @description That were compared; null when only whole items were. */
             regions: number | null;
             /** @description Scores of all embedded items under the filter. */
@@ -1114,6 +1214,65 @@ export interface components {
             sampled: number;
             /** @description To be fetched first; 0 when all is here, null where nobody has said. */
             megabytes: number | null;
+        };
+        Count: {
+            /** @description What a selection by the same query would hold. */
+            count: number;
+            /** @description Items under the filter. */
+            total: number;
+            /** @description Items under the filter that have a vector. */
+            embedded: number;
+            /** @description Always true: counted as a bulk act selects. */
+            exact: boolean;
+            labelled: components["schemas"]["LabelledEnum"];
+            /** Format: double */
+            took_ms: number;
+        };
+        /** @description The words are read by ``search.query.parse``; here they have their shapes only. */
+        CountQueryRequest: {
+            text?: string;
+            /** @description The text is words, whatever numbers, places, colours or measures could be understood in it. */
+            literal?: boolean;
+            like?: (number | {
+                item: number;
+                box?: number[];
+                polygon?: number[][];
+                region?: number;
+            })[] | null;
+            unlike?: (number | {
+                item: number;
+                box?: number[];
+                polygon?: number[][];
+                region?: number;
+            })[] | null;
+            /** @description A file (multipart), or the reference that an earlier answer gave. */
+            image?: string;
+            /** @description The part of the image that is meant. */
+            image_box?: number[] | null;
+            image_polygon?: number[][] | null;
+            /** @description Score items by their regions too; unless told, when an example is an area of an image. */
+            regions?: boolean | null;
+            filter?: {
+                [key: string]: unknown;
+            } | null;
+            /**
+             * @description How words are looked for in texts: by likeness and by the words themselves (hybrid, the default there), by likeness alone (meaning), or only in texts that hold them (words).
+             *
+             *     * `hybrid` - hybrid
+             *     * `meaning` - meaning
+             *     * `words` - words
+             */
+            mode?: components["schemas"]["SearchModeEnum"];
+            /** Format: double */
+            min_score?: number | null;
+            /**
+             * @description no: items without a label; any: all of them.
+             *
+             *     * `no` - no
+             *     * `any` - any
+             * @default no
+             */
+            labelled: components["schemas"]["LabelledEnum"];
         };
         CredentialsRequest: {
             username: string;
@@ -1425,6 +1584,12 @@ export interface components {
             shortcut?: string;
             prompts?: string[];
         };
+        /**
+         * @description * `no` - no
+         *     * `any` - any
+         * @enum {string}
+         */
+        LabelledEnum: "no" | "any";
         MeasureHistogram: {
             /** Format: double */
             from: number;
@@ -1499,13 +1664,6 @@ export interface components {
          * @enum {string}
          */
         ModalityEnum: "image" | "text";
-        /**
-         * @description * `add` - add
-         *     * `replace` - replace
-         *     * `remove` - remove
-         * @enum {string}
-         */
-        ModeEnum: "add" | "replace" | "remove";
         NewComparisonRequest: {
             /** @description Names of those to compare; they need not be encoders of the dataset. */
             encoders: string[];
@@ -1546,6 +1704,15 @@ export interface components {
             kind: components["schemas"]["RegionKindEnum"];
             /** @description Detected: see GET detectors/. */
             detector?: string;
+        };
+        NewSavedSearchRequest: {
+            name: string;
+            /** @description As the body of a search: text, like, unlike, image, filter. */
+            query: {
+                [key: string]: unknown;
+            };
+            /** Format: double */
+            min_score?: number | null;
         };
         NewSpaceRequest: {
             encoder: string;
@@ -1629,6 +1796,15 @@ export interface components {
         PatchedMemberChangeRequest: {
             role?: components["schemas"]["RoleEnum"];
         };
+        PatchedSavedSearchChangeRequest: {
+            name?: string;
+            /** @description As the body of a search: text, like, unlike, image, filter. */
+            query?: {
+                [key: string]: unknown;
+            };
+            /** Format: double */
+            min_score?: number | null;
+        };
         /** @description Checked by ``datasets.regions.shape``, which says what is wrong with it. */
         PatchedShapeRequest: {
             /**
@@ -1704,6 +1880,14 @@ export interface components {
              */
             next: string | null;
         };
+        PredictionStatistics: {
+            /** @description Items by the classes that models predicted, from a score of .25 on. */
+            predicted: {
+                [key: string]: number;
+            };
+            /** @description Items whose label is not what the newest model thinks; null: none has said. */
+            disagrees: number | null;
+        };
         Preview: {
             count: number;
             labeled: number;
@@ -1751,6 +1935,14 @@ export interface components {
             filter?: {
                 [key: string]: unknown;
             } | null;
+            /**
+             * @description How words are looked for in texts: by likeness and by the words themselves (hybrid, the default there), by likeness alone (meaning), or only in texts that hold them (words).
+             *
+             *     * `hybrid` - hybrid
+             *     * `meaning` - meaning
+             *     * `words` - words
+             */
+            mode?: components["schemas"]["SearchModeEnum"];
         };
         Reasons: {
             item: number;
@@ -1846,6 +2038,8 @@ export interface components {
             score: number | null;
             /** @description The region that was best; none when the item as a whole was. */
             region?: components["schemas"]["ScoredRegion"];
+            /** @description Where the words stand in the first 500 characters of the text: [[from, to], …]. */
+            highlights: number[][];
         };
         /**
          * @description * `viewer` - viewer
@@ -1870,10 +2064,32 @@ export interface components {
                 region?: number;
             })[];
             image: string;
+            mode: string;
             literal: boolean;
             image_box?: number[];
             image_polygon?: number[][];
             regions: boolean | null;
+        };
+        SavedSearch: {
+            readonly id: number;
+            readonly name: string;
+            readonly query: {
+                [key: string]: unknown;
+            };
+            /** Format: double */
+            readonly min_score: number | null;
+            readonly author: string | null;
+            /** Format: date-time */
+            readonly created_at: string;
+            readonly can_change: boolean;
+        };
+        SavedSearchPage: {
+            results: components["schemas"]["SavedSearch"][];
+            /**
+             * Format: uri
+             * @description The next page, when there is one.
+             */
+            next: string | null;
         };
         ScoredRegion: {
             id: number;
@@ -1890,6 +2106,13 @@ export interface components {
             /** Format: double */
             score: number;
         };
+        /**
+         * @description * `hybrid` - hybrid
+         *     * `meaning` - meaning
+         *     * `words` - words
+         * @enum {string}
+         */
+        SearchModeEnum: "hybrid" | "meaning" | "words";
         /** @description The words are read by ``search.query.parse``; here they have their shapes only. */
         SearchRequest: {
             text?: string;
@@ -1917,6 +2140,14 @@ export interface components {
             filter?: {
                 [key: string]: unknown;
             } | null;
+            /**
+             * @description How words are looked for in texts: by likeness and by the words themselves (hybrid, the default there), by likeness alone (meaning), or only in texts that hold them (words).
+             *
+             *     * `hybrid` - hybrid
+             *     * `meaning` - meaning
+             *     * `words` - words
+             */
+            mode?: components["schemas"]["SearchModeEnum"];
             /** @default 50 */
             limit: number;
             /** Format: double */
@@ -1956,6 +2187,14 @@ export interface components {
             regions?: boolean | null;
             /** @description The filter object as JSON. */
             filter?: string;
+            /**
+             * @description How words are looked for in texts: by likeness and by the words themselves (hybrid, the default there), by likeness alone (meaning), or only in texts that hold them (words).
+             *
+             *     * `hybrid` - hybrid
+             *     * `meaning` - meaning
+             *     * `words` - words
+             */
+            mode?: components["schemas"]["SearchModeEnum"];
             /** @default 50 */
             limit: number;
             /** Format: double */
@@ -1970,7 +2209,7 @@ export interface components {
             explain?: boolean;
         };
         SelectionRequest: {
-            /** @description Exactly one of ids, filter, query (with min_score), all, region_ids; optionally except (items). With region_ids, or regions beside a query, labels go to the regions. */
+            /** @description Exactly one of ids, filter, query (with min_score), saved, all, region_ids; optionally except (items). With region_ids, or regions beside a query, labels go to the regions. */
             selection: {
                 ids?: number[];
                 filter?: {
@@ -1983,6 +2222,8 @@ export interface components {
                 /** @description With query: the regions that it found, not their items. */
                 regions?: boolean;
                 region_ids?: number[];
+                /** @description Id of a saved search. */
+                saved?: number;
                 all?: boolean;
                 except?: number[];
             };
@@ -2112,7 +2353,7 @@ export interface components {
             sharpness: components["schemas"]["MeasureHistogram"] | null;
         };
         StatusActRequest: {
-            /** @description Exactly one of ids, filter, query (with min_score), all, region_ids; optionally except (items). With region_ids, or regions beside a query, labels go to the regions. */
+            /** @description Exactly one of ids, filter, query (with min_score), saved, all, region_ids; optionally except (items). With region_ids, or regions beside a query, labels go to the regions. */
             selection: {
                 ids?: number[];
                 filter?: {
@@ -2125,6 +2366,8 @@ export interface components {
                 /** @description With query: the regions that it found, not their items. */
                 regions?: boolean;
                 region_ids?: number[];
+                /** @description Id of a saved search. */
+                saved?: number;
                 all?: boolean;
                 except?: number[];
             };
@@ -2138,7 +2381,7 @@ export interface components {
          */
         StatusEnum: "todo" | "done" | "excluded";
         TagsActRequest: {
-            /** @description Exactly one of ids, filter, query (with min_score), all, region_ids; optionally except (items). With region_ids, or regions beside a query, labels go to the regions. */
+            /** @description Exactly one of ids, filter, query (with min_score), saved, all, region_ids; optionally except (items). With region_ids, or regions beside a query, labels go to the regions. */
             selection: {
                 ids?: number[];
                 filter?: {
@@ -2151,6 +2394,8 @@ export interface components {
                 /** @description With query: the regions that it found, not their items. */
                 regions?: boolean;
                 region_ids?: number[];
+                /** @description Id of a saved search. */
+                saved?: number;
                 all?: boolean;
                 except?: number[];
             };
@@ -2305,6 +2550,14 @@ export interface components {
             filter?: {
                 [key: string]: unknown;
             } | null;
+            /**
+             * @description How words are looked for in texts: by likeness and by the words themselves (hybrid, the default there), by likeness alone (meaning), or only in texts that hold them (words).
+             *
+             *     * `hybrid` - hybrid
+             *     * `meaning` - meaning
+             *     * `words` - words
+             */
+            mode?: components["schemas"]["SearchModeEnum"];
             /** @description The result that is to be explained. */
             item: number;
         };
@@ -2747,6 +3000,8 @@ export interface operations {
                 contrast?: string;
                 /** @description ISO 8601 date or time. */
                 created_after?: string;
+                /** @description true: the newest model thinks another class best than the item's label. */
+                disagrees?: string;
                 /** @description any: content that occurs more than once in the dataset (texts by their normalised form, images by their file); extra: all of these but the first. */
                 duplicates?: string;
                 format?: "csv" | "jsonl";
@@ -2755,10 +3010,20 @@ export interface operations {
                 key_contains?: string;
                 /** @description Class name or id; repeat it for any of several. `unlabeled` means items without a label. */
                 label?: string[];
+                /** @description With predicted: of the prediction; without: of the label. */
                 max_confidence?: string;
+                /** @description With predicted: of the prediction; without: of the label. */
                 min_confidence?: string;
+                /** @description With predicted or disagrees: the name of the model. */
+                model?: string;
                 /** @description Class name or id that the item must not have. */
                 not_label?: string[];
+                not_split?: string[];
+                not_status?: string[];
+                /** @description A tag that the item must not have. */
+                not_tag?: string[];
+                /** @description A class that a model predicted for the item or for something in it, from a score of .25 on unless told. */
+                predicted?: string[];
                 /** @description 0..1, as >0.3, <=0.5 or 0.2..0.6. */
                 sharpness?: string;
                 source?: string[];
@@ -2813,18 +3078,30 @@ export interface operations {
                 contrast?: string;
                 /** @description ISO 8601 date or time. */
                 created_after?: string;
+                /** @description true: the newest model thinks another class best than the item's label. */
+                disagrees?: string;
                 /** @description any: content that occurs more than once in the dataset (texts by their normalised form, images by their file); extra: all of these but the first. */
                 duplicates?: string;
                 height?: string;
                 key_contains?: string;
                 /** @description Class name or id; repeat it for any of several. `unlabeled` means items without a label. */
                 label?: string[];
+                /** @description With predicted: of the prediction; without: of the label. */
                 max_confidence?: string;
+                /** @description With predicted: of the prediction; without: of the label. */
                 min_confidence?: string;
+                /** @description With predicted or disagrees: the name of the model. */
+                model?: string;
                 /** @description Class name or id that the item must not have. */
                 not_label?: string[];
+                not_split?: string[];
+                not_status?: string[];
+                /** @description A tag that the item must not have. */
+                not_tag?: string[];
                 /** @description id is the order of import. */
                 order?: "-brightness" | "-id" | "-key" | "-sharpness" | "brightness" | "id" | "key" | "sharpness";
+                /** @description A class that a model predicted for the item or for something in it, from a score of .25 on unless told. */
+                predicted?: string[];
                 /** @description 0..1, as >0.3, <=0.5 or 0.2..0.6. */
                 sharpness?: string;
                 source?: string[];
@@ -2906,6 +3183,8 @@ export interface operations {
                 created_after?: string;
                 /** @description Where a page begins: part of the `next` of the one before. */
                 cursor?: string;
+                /** @description true: the newest model thinks another class best than the item's label. */
+                disagrees?: string;
                 /** @description any: content that occurs more than once in the dataset (texts by their normalised form, images by their file); extra: all of these but the first. */
                 duplicates?: string;
                 height?: string;
@@ -2916,14 +3195,24 @@ export interface operations {
                 label?: string[];
                 /** @description Rows a page: 100 unless told, 1,000 at most. */
                 limit?: number;
+                /** @description With predicted: of the prediction; without: of the label. */
                 max_confidence?: string;
                 /** @description Cut texts to so many characters: a text may have a million. */
                 max_text?: number;
+                /** @description With predicted: of the prediction; without: of the label. */
                 min_confidence?: string;
+                /** @description With predicted or disagrees: the name of the model. */
+                model?: string;
                 /** @description Class name or id that the item must not have. */
                 not_label?: string[];
+                not_split?: string[];
+                not_status?: string[];
+                /** @description A tag that the item must not have. */
+                not_tag?: string[];
                 /** @description id is the order of import. */
                 order?: "-brightness" | "-id" | "-key" | "-sharpness" | "brightness" | "id" | "key" | "sharpness";
+                /** @description A class that a model predicted for the item or for something in it, from a score of .25 on unless told. */
+                predicted?: string[];
                 /** @description 0..1, as >0.3, <=0.5 or 0.2..0.6. */
                 sharpness?: string;
                 source?: string[];
@@ -3248,6 +3537,116 @@ export interface operations {
             };
         };
     };
+    datasets_search_count_retrieve: {
+        parameters: {
+            query?: {
+                annotator?: string[];
+                /** @description Width over height: >1 is landscape format. */
+                aspect?: string;
+                /** @description 0..1, as >0.3, <=0.5 or 0.2..0.6. */
+                brightness?: string;
+                "color.black"?: string;
+                "color.blue"?: string;
+                "color.brown"?: string;
+                "color.green"?: string;
+                "color.grey"?: string;
+                "color.orange"?: string;
+                "color.pink"?: string;
+                "color.purple"?: string;
+                "color.red"?: string;
+                "color.white"?: string;
+                "color.yellow"?: string;
+                /** @description 0..1, as >0.3, <=0.5 or 0.2..0.6. */
+                contrast?: string;
+                /** @description ISO 8601 date or time. */
+                created_after?: string;
+                /** @description true: the newest model thinks another class best than the item's label. */
+                disagrees?: string;
+                /** @description any: content that occurs more than once in the dataset (texts by their normalised form, images by their file); extra: all of these but the first. */
+                duplicates?: string;
+                height?: string;
+                /** @description The reference that an earlier answer gave. */
+                image?: string;
+                key_contains?: string;
+                /** @description Class name or id; repeat it for any of several. `unlabeled` means items without a label. */
+                label?: string[];
+                /** @description any: items with a label count too. */
+                labelled?: "any" | "no";
+                /** @description Item ids with commas between them. */
+                like?: string;
+                /** @description With predicted: of the prediction; without: of the label. */
+                max_confidence?: string;
+                /** @description With predicted: of the prediction; without: of the label. */
+                min_confidence?: string;
+                min_score?: number;
+                /** @description With predicted or disagrees: the name of the model. */
+                model?: string;
+                /** @description Class name or id that the item must not have. */
+                not_label?: string[];
+                not_split?: string[];
+                not_status?: string[];
+                /** @description A tag that the item must not have. */
+                not_tag?: string[];
+                /** @description A class that a model predicted for the item or for something in it, from a score of .25 on unless told. */
+                predicted?: string[];
+                /** @description 0..1, as >0.3, <=0.5 or 0.2..0.6. */
+                sharpness?: string;
+                source?: string[];
+                split?: string[];
+                /** @description todo, done or excluded. */
+                status?: string[];
+                tag?: string[];
+                text?: string;
+                text_contains?: string;
+                /** @description true: without any label; false: with one. */
+                unlabeled?: string;
+                /** @description Item ids with commas between them. */
+                unlike?: string;
+                width?: string;
+            };
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Count"];
+                };
+            };
+        };
+    };
+    datasets_search_count_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["CountQueryRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Count"];
+                };
+            };
+        };
+    };
     datasets_search_understand_retrieve: {
         parameters: {
             query: {
@@ -3292,6 +3691,52 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Reasons"];
+                };
+            };
+        };
+    };
+    searches_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SavedSearchPage"];
+                };
+            };
+        };
+    };
+    datasets_searches_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewSavedSearchRequest"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SavedSearch"];
                 };
             };
         };
@@ -3395,16 +3840,28 @@ export interface operations {
                 contrast?: string;
                 /** @description ISO 8601 date or time. */
                 created_after?: string;
+                /** @description true: the newest model thinks another class best than the item's label. */
+                disagrees?: string;
                 /** @description any: content that occurs more than once in the dataset (texts by their normalised form, images by their file); extra: all of these but the first. */
                 duplicates?: string;
                 height?: string;
                 key_contains?: string;
                 /** @description Class name or id; repeat it for any of several. `unlabeled` means items without a label. */
                 label?: string[];
+                /** @description With predicted: of the prediction; without: of the label. */
                 max_confidence?: string;
+                /** @description With predicted: of the prediction; without: of the label. */
                 min_confidence?: string;
+                /** @description With predicted or disagrees: the name of the model. */
+                model?: string;
                 /** @description Class name or id that the item must not have. */
                 not_label?: string[];
+                not_split?: string[];
+                not_status?: string[];
+                /** @description A tag that the item must not have. */
+                not_tag?: string[];
+                /** @description A class that a model predicted for the item or for something in it, from a score of .25 on unless told. */
+                predicted?: string[];
                 /** @description 0..1, as >0.3, <=0.5 or 0.2..0.6. */
                 sharpness?: string;
                 source?: string[];
@@ -3431,6 +3888,81 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Statistics"];
+                };
+            };
+        };
+    };
+    datasets_stats_predictions_retrieve: {
+        parameters: {
+            query?: {
+                annotator?: string[];
+                /** @description Width over height: >1 is landscape format. */
+                aspect?: string;
+                /** @description 0..1, as >0.3, <=0.5 or 0.2..0.6. */
+                brightness?: string;
+                "color.black"?: string;
+                "color.blue"?: string;
+                "color.brown"?: string;
+                "color.green"?: string;
+                "color.grey"?: string;
+                "color.orange"?: string;
+                "color.pink"?: string;
+                "color.purple"?: string;
+                "color.red"?: string;
+                "color.white"?: string;
+                "color.yellow"?: string;
+                /** @description 0..1, as >0.3, <=0.5 or 0.2..0.6. */
+                contrast?: string;
+                /** @description ISO 8601 date or time. */
+                created_after?: string;
+                /** @description true: the newest model thinks another class best than the item's label. */
+                disagrees?: string;
+                /** @description any: content that occurs more than once in the dataset (texts by their normalised form, images by their file); extra: all of these but the first. */
+                duplicates?: string;
+                height?: string;
+                key_contains?: string;
+                /** @description Class name or id; repeat it for any of several. `unlabeled` means items without a label. */
+                label?: string[];
+                /** @description With predicted: of the prediction; without: of the label. */
+                max_confidence?: string;
+                /** @description With predicted: of the prediction; without: of the label. */
+                min_confidence?: string;
+                /** @description With predicted or disagrees: the name of the model. */
+                model?: string;
+                /** @description Class name or id that the item must not have. */
+                not_label?: string[];
+                not_split?: string[];
+                not_status?: string[];
+                /** @description A tag that the item must not have. */
+                not_tag?: string[];
+                /** @description A class that a model predicted for the item or for something in it, from a score of .25 on unless told. */
+                predicted?: string[];
+                /** @description 0..1, as >0.3, <=0.5 or 0.2..0.6. */
+                sharpness?: string;
+                source?: string[];
+                split?: string[];
+                /** @description todo, done or excluded. */
+                status?: string[];
+                tag?: string[];
+                text_contains?: string;
+                /** @description true: without any label; false: with one. */
+                unlabeled?: string;
+                width?: string;
+            };
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PredictionStatistics"];
                 };
             };
         };
@@ -4040,6 +4572,93 @@ export interface operations {
             };
         };
     };
+    searches_retrieve: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SavedSearch"];
+                };
+            };
+        };
+    };
+    searches_destroy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No response body */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    searches_partial_update: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["PatchedSavedSearchChangeRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SavedSearch"];
+                };
+            };
+        };
+    };
+    searches_count: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Preview"];
+                };
+            };
+        };
+    };
     spaces_retrieve: {
         parameters: {
             query?: never;
@@ -4176,6 +4795,8 @@ export interface operations {
                 contrast?: string;
                 /** @description ISO 8601 date or time. */
                 created_after?: string;
+                /** @description true: the newest model thinks another class best than the item's label. */
+                disagrees?: string;
                 /** @description any: content that occurs more than once in the dataset (texts by their normalised form, images by their file); extra: all of these but the first. */
                 duplicates?: string;
                 height?: string;
@@ -4183,11 +4804,21 @@ export interface operations {
                 key_contains?: string;
                 /** @description Class name or id; repeat it for any of several. `unlabeled` means items without a label. */
                 label?: string[];
+                /** @description With predicted: of the prediction; without: of the label. */
                 max_confidence?: string;
+                /** @description With predicted: of the prediction; without: of the label. */
                 min_confidence?: string;
+                /** @description With predicted or disagrees: the name of the model. */
+                model?: string;
                 /** @description Class name or id that the item must not have. */
                 not_label?: string[];
+                not_split?: string[];
+                not_status?: string[];
+                /** @description A tag that the item must not have. */
+                not_tag?: string[];
                 precision?: "float16" | "float32";
+                /** @description A class that a model predicted for the item or for something in it, from a score of .25 on unless told. */
+                predicted?: string[];
                 /** @description 0..1, as >0.3, <=0.5 or 0.2..0.6. */
                 sharpness?: string;
                 source?: string[];

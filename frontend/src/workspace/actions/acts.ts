@@ -16,9 +16,18 @@ interface Applied {
 
 /** Filters that an act can move items out of. */
 const TOUCHED = {
-  labels: ["label", "not_label", "unlabeled", "source", "annotator", "min_confidence", "max_confidence"],
-  tags: ["tag"],
-  status: ["status"],
+  labels: [
+    "label",
+    "not_label",
+    "unlabeled",
+    "source",
+    "annotator",
+    "min_confidence",
+    "max_confidence",
+    "disagrees",
+  ],
+  tags: ["tag", "not_tag"],
+  status: ["status", "not_status"],
 };
 
 const hasHuman = (item: Item) => item.labels.some((one) => one.source === "human" && !one.region);

@@ -30,3 +30,10 @@ test("nothing is lost", () => {
 test("characters of a pattern mean themselves", () => {
   expect(marked("a(b", "a(b .* [x")).toEqual([{ text: "a(b", isFound: false }]);
 });
+
+test("a phrase is found as a whole, and what is to be absent is not marked", () => {
+  const text = "The lost, card was lost by card holders";
+  expect(found(text, '"lost card"')).toEqual(["lost, card"]);
+  expect(found(text, '"by card" -lost -"card holders"')).toEqual(["by card"]);
+  expect(found("lost cards", '"lost card"')).toEqual([]);
+});

@@ -5,11 +5,21 @@ export interface Part {
   isFound: boolean;
 }
 
-/** `text` in parts; a word is found where it begins a word, whatever its case. Words of one or two letters are not marked. */
+/** `text` in parts; a word is found where it begins a word, whatever its case, and a "quoted phrase" as a whole. Words of one or
+ * two letters are not marked, nor -those that are to be absent. */
 export function marked(text: string, query: string): Part[] {
-  const words = [...new Set(query.toLowerCase().match(/[\p{L}\p{N}]{3,}/gu) ?? [])];
-  if (!words.length) return [{ text, isFound: false }];
-  const pattern = new RegExp(`(?<![\\p{L}\\p{N}])(${words.join("|")})[\\p{L}\\p{N}]*`, "giu");
+  const wanted = query.toLowerCase().replace(/(?<!\S)-(?:"[^"]*"?|\S+)/gu, " ");
+  const phrases = [...wanted.matchAll(/"([^"]*)"?/gu)].map(([, phrase]) =>
+    (phrase!.match(/[\p{L}\p{N}]+/gu) ?? []).join("[^\\p{L}\\p{N}]+"),
+  );
+  const words = (wanted.replace(/"[^"]*"?/gu, " ").match(/[\p{L}\p{N}]{3,}/gu) ?? []).map(
+    (word) => `${word}[\\p{L}\\p{N}]*`,
+  );
+  const sought = [
+    ...new Set([...phrases.filter(Boolean).map((phrase) => `${phrase}(?![\\p{L}\\p{N}])`), ...words]),
+  ];
+  if (!sought.length) return [{ text, isFound: false }];
+  const pattern = new RegExp(`(?<![\\p{L}\\p{N}])(?:${sought.join("|")})`, "giu");
   const parts: Part[] = [];
   let end = 0;
   for (const match of text.matchAll(pattern)) {

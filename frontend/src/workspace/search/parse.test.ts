@@ -16,6 +16,27 @@ test("unlabeled is a filter in both spellings", () => {
   expect(parse("label:unlabeled").filter).toEqual({ unlabeled: ["true"] });
 });
 
+test("what must not be has a minus", () => {
+  expect(parse('-tag:night -split:train -status:done -label:"stop sign" -unlabeled').filter).toEqual({
+    not_tag: ["night"],
+    not_split: ["train"],
+    not_status: ["done"],
+    not_label: ["stop sign"],
+    unlabeled: ["false"],
+  });
+  expect(parse("-label:unlabeled").filter).toEqual({ unlabeled: ["false"] });
+  expect(parse("-brightness:>0.5 -night").words).toBe("-brightness:>0.5 -night");
+});
+
+test("what models said is a filter", () => {
+  expect(parse("predicted:cat max_confidence:0.5 model:judge disagrees").filter).toEqual({
+    predicted: ["cat"],
+    max_confidence: ["0.5"],
+    model: ["judge"],
+    disagrees: ["true"],
+  });
+});
+
 test("metadata and measures are filters", () => {
   expect(parse("metadata.camera:cam-3 brightness:>0.5")).toEqual({
     words: "",
@@ -38,4 +59,12 @@ test("numbers of objects are filters", () => {
 
 test("what looks like a filter and is none stays a word", () => {
   expect(parse("time 10:30 http://x.org")).toEqual({ words: "time 10:30 http://x.org", filter: {} });
+});
+
+test("a phrase keeps its quotes where texts are searched", () => {
+  expect(parse('"lost card" -stolen split:train', true)).toEqual({
+    words: '"lost card" -stolen',
+    filter: { split: ["train"] },
+  });
+  expect(parse('"lost card"').words).toBe("lost card");
 });

@@ -5,7 +5,20 @@ import type { FilterValues } from "../view";
 const KEYS = new Set([
   "label", "not_label", "status", "split", "tag", "duplicates", "source", "annotator", "brightness", "sharpness", "contrast", "width",
   "height", "aspect", "created_after", "text_contains", "key_contains", "min_confidence", "max_confidence", "objects",
+  "not_status", "not_split", "not_tag", "predicted", "model", "disagrees",
 ]); // prettier-ignore
+/** `-tag:night` is `not_tag:night`. */
+const NEGATABLE = new Set(["label", "tag", "split", "status"]);
+/** Filters that are said in one word. */
+const FLAGS: Record<string, [string, string]> = {
+  unlabeled: ["unlabeled", "true"],
+  "label:unlabeled": ["unlabeled", "true"],
+  "-unlabeled": ["unlabeled", "false"],
+  "unlabeled:false": ["unlabeled", "false"],
+  "-label:unlabeled": ["unlabeled", "false"],
+  disagrees: ["disagrees", "true"],
+  "-disagrees": ["disagrees", "false"],
+};
 
 const COUNT = /(?:"([^"]+)"|([\p{L}_-]+))(>=|<=|>|<|=)(\d+)(?!\S)/u.source;
 const TOKEN = new RegExp(`${COUNT}|(-?)([\\w.]+):(?:"([^"]*)"|(\\S+))|"([^"]*)"|\\S+`, "gu");
@@ -15,7 +28,8 @@ export interface Typed {
   filter: FilterValues;
 }
 
-export function parse(typed: string): Typed {
+/** With `keepsQuotes`, `"two words"` stay a phrase: texts hold them as such. */
+export function parse(typed: string, keepsQuotes = false): Typed {
   const words: string[] = [];
   const filter: FilterValues = {};
   const add = (key: string, value: string) => (filter[key] ??= []).push(value);
@@ -23,9 +37,8 @@ export function parse(typed: string): Typed {
     const [token, quotedClass, plainClass, sign, number, minus, key, quoted, plain, phrase] = match;
     const value = quoted ?? plain ?? "";
     if (number) add(`count.${quotedClass ?? plainClass}`, sign + number);
-    else if (token === "unlabeled" || token === "label:unlabeled") add("unlabeled", "true");
-    else if (token === "unlabeled:false") add("unlabeled", "false");
-    else if (key === "label" && minus) add("not_label", value);
+    else if (FLAGS[token]) add(...FLAGS[token]);
+    else if (key && minus && value && NEGATABLE.has(key)) add(`not_${key}`, value);
     else if (
       key &&
       !minus &&
@@ -33,7 +46,7 @@ export function parse(typed: string): Typed {
       (KEYS.has(key) || key.startsWith("metadata.") || key.startsWith("color."))
     )
       add(key, value);
-    else words.push(phrase ?? token);
+    else words.push(keepsQuotes ? token : (phrase ?? token));
   }
   return { words: words.join(" "), filter };
 }
