@@ -11,7 +11,8 @@ A made dataset (benchmarks/support/million.py: clustered unit vectors with 512 n
 - ``list_ratio``: a page of 100 items with their labels, over a DRF ``ModelSerializer`` of the same rows;
   ``list_prefetched_ratio``: over one that prefetches.
 - ``build_s``, ``build_mb``: the index, beside FAISS's with the same m and ef_construction.
-- ``count_accuracy``: of "more than two people" on labelled photos (benchmarks/counting.py says more).
+- ``count_accuracy``, ``made_accuracy``: of "more than two people" on labelled photos, and of ten questions about colours and
+  places on drawn ones (benchmarks/counting.py says more).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import http.client
 import json
 import os
 import statistics
+import subprocess
 import sys
 import threading
 import time
@@ -56,6 +58,7 @@ def main() -> None:
     with Instance() as instance:
         instance.set_up_django()
         figures = measured(instance, items, queries)
+    figures |= of_counting(quick=options.quick)
     for name, figure in figures.items():
         if name != "filters":
             print(f"{name:24} {figure}")
@@ -87,7 +90,6 @@ def measured(instance: Instance, items: int, queries: int) -> dict[str, Any]:
     figures |= of_lists(dataset, user)
     del scores
     figures |= of_faiss(clusters, asked, truth)
-    figures |= of_counting()
     return figures
 
 
@@ -356,8 +358,12 @@ def of_faiss(clusters: million.Clusters, asked: Vectors, truth: list[set[int]]) 
     }
 
 
-def of_counting() -> dict[str, Any]:
-    return {"count_accuracy": None}
+def of_counting(*, quick: bool) -> dict[str, Any]:
+    """In a process of its own, with a Kindred of its own."""
+    command = [sys.executable, str(Path(__file__).with_name("counting.py")), *(["--quick"] if quick else [])]
+    said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    figures: dict[str, Any] = json.loads(said.splitlines()[-1])
+    return figures
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol
 
 from datasets.colours import COLOUR_NAMES
 
-# What the words stand for. The same table is in docs/searching.md.
+# What the words stand for. The same table is in docs/words.md.
 DARK, BRIGHT = "<0.25", ">0.75"  # mean luma
 BLURRY, SHARP = "<0.2", ">0.5"  # see datasets.imaging._sharpness
 LOW_CONTRAST, HIGH_CONTRAST = "<0.2", ">0.7"  # twice the standard deviation of the luma

@@ -1,7 +1,7 @@
 """What a search in words asks of the numbers that are known: the classes of the dataset's detectors, its measures.
 
 The reading itself is in ``phrases``; here it is told which nouns are classes. A noun that is none is compared with them by
-the starter's text encoder, whatever encoder the dataset has: the thresholds are measured with it (docs/searching.md).
+the starter's text encoder, whatever encoder the dataset has: the thresholds are measured with it (docs/words.md).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .phrases import Class, Part, Reading, words_of
 
 ENCODER = "starter-text"
 # Cosine of two nouns from which on they mean the same, and how much nearer the class must be than the next one. Of 82
-# synonyms of COCO's classes these find 42, and none of another class; of 147 nouns that are none, one (docs/searching.md).
+# synonyms of COCO's classes these find 42, and none of another class; of 147 nouns that are none, one (docs/words.md).
 SYNONYM, MARGIN = 0.7, 0.05
 # A word of a class's name is always near it: a “sign” is not yet a “stop sign”, but a “phone” is a “cell phone”.
 PART_OF_NAME = 0.75
