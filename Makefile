@@ -50,7 +50,7 @@ format: $(VENV)/.dev frontend/node_modules/.installed ## Format and fix what can
 	$(BIN)/ruff format .
 	cd frontend && npm run format
 
-bench: install ## Run every benchmark (QUICK=1 for small sizes); each ends with one line of JSON
+bench: install $(VENV)/.dev ## Run every benchmark (QUICK=1 for small sizes); each ends with one line of JSON
 	@for benchmark in benchmarks/[a-z]*.py; do \
 		echo "== $$benchmark"; $(BIN)/python $$benchmark $(if $(QUICK),--quick) || exit 1; done
 

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import connection
@@ -20,10 +21,19 @@ from .models import Item
 
 _LONG_S = 0.02
 _MOST_KEPT = 1_000
+_LOOK_AGAIN_S = 1.0  # writes are told no sooner
 # What filters read.
 TABLES = ("datasets_item", "datasets_annotation", "datasets_prediction", "datasets_predicteditem")
 
-_kept: OrderedDict[Any, tuple[int, int]] = OrderedDict()  # what → writes seen, count
+
+@dataclass
+class _Kept:
+    number: int
+    writes: int  # that had been when it was counted
+    looked_at: float
+
+
+_kept: OrderedDict[Any, _Kept] = OrderedDict()
 _lock = threading.Lock()
 
 
@@ -35,16 +45,19 @@ def of_items(items: QuerySet[Item]) -> int:
 
 def kept(what: Any, tables: Sequence[str], count: Callable[[], int]) -> int:
     """``count()``, which counts ``what`` (anything hashable) in ``tables``."""
-    writes = _writes(tables)
     found = _kept.get(what)
-    if found is not None and found[0] == writes:
-        return found[1]
-    began = time.perf_counter()
+    if found is not None and time.monotonic() - found.looked_at < _LOOK_AGAIN_S:
+        return found.number
+    writes = _writes(tables)
+    if found is not None and found.writes == writes:
+        found.looked_at = time.monotonic()
+        return found.number
+    began = time.monotonic()
     number = count()
     with _lock:
         _kept.pop(what, None)
-        if time.perf_counter() - began >= _LONG_S:
-            _kept[what] = (writes, number)
+        if time.monotonic() - began >= _LONG_S:
+            _kept[what] = _Kept(number, writes, time.monotonic())
             while len(_kept) > _MOST_KEPT:
                 _kept.popitem(last=False)
     return number

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -25,6 +25,7 @@ from django.utils import timezone
 from psycopg import sql
 
 from datasets import jobs
+from datasets.errors import Conflict, Refused
 from datasets.models import Job
 
 from . import samples, vectors
@@ -54,6 +55,10 @@ MOST_EF_SEARCH = 1_000  # that pgvector allows
 EF_SEARCH = (100, 200, 400, 700, MOST_EF_SEARCH)
 _QUERIES, _WANTED, _ENOUGH, _AS_GOOD = 40, 100, 0.992, 0.002
 _WARMING = 300
+
+
+class AtWork(Conflict):
+    """A job is building the index."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,18 @@ def standing(space: EmbeddingSpace) -> Standing:
         )
         rows, replaced, has_index, leftovers = cursor.fetchone() or (0, 0, False, None)
     return Standing(rows, replaced, has_index, tuple(leftovers or ()))
+
+
+def indexed(spaces: Sequence[EmbeddingSpace]) -> set[int]:
+    """Those of ``spaces`` that have an index, by their ids. One query."""
+    names = {index_name(space): space.pk for space in spaces}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT relname FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid"
+            " WHERE indisvalid AND relname = ANY(%s)",
+            [list(names)],
+        )
+        return {names[name] for (name,) in cursor.fetchall()}
 
 
 _lately: dict[int, tuple[float, Standing]] = {}
@@ -143,6 +160,21 @@ def cancel(space: EmbeddingSpace) -> None:
     for job in jobs_of(space).filter(state__in=[Job.State.QUEUED, Job.State.RUNNING]):
         with suppress(jobs.JobIsOver):  # it ended this moment
             jobs.cancel(job)
+
+
+@transaction.atomic
+def start_by_hand(space: EmbeddingSpace, *, by: Any) -> Job:
+    """Build it now, or anew. Raises ``Refused`` for a space that needs none, ``AtWork`` while a job is at it."""
+    rows = standing(space).rows
+    if rows < LEAST_ROWS:
+        raise Refused(
+            f"This space holds about {rows:,} vectors. Up to {LEAST_ROWS:,} all of them are compared in a few milliseconds, and no "
+            "index is needed."
+        )
+    EmbeddingSpace.objects.select_for_update().get(pk=space.pk)
+    if running := jobs_of(space).filter(state__in=[Job.State.QUEUED, Job.State.RUNNING]).first():
+        raise AtWork(f"Job {running.pk} is building this index already. Wait until it is over, or cancel it.")
+    return start(space, by=by)
 
 
 @transaction.atomic

@@ -228,6 +228,9 @@ class SpaceDetailSerializer(SpaceSerializer):
     failed = serializers.IntegerField(help_text="Items that its encoder could make no vector of.")
     size_bytes = serializers.IntegerField(help_text="On disk.")
     job = serializers.IntegerField(allow_null=True, help_text="The job that fills it, when one is at it.")
+    is_indexed = serializers.BooleanField(help_text="Searches may go through an approximate index.")
+    index_recall = serializers.FloatField(allow_null=True, help_text="Of the best 100, as measured when it was built.")
+    wants_index = serializers.BooleanField(help_text="It is large and has none: every search compares every vector.")
 
 
 class NewSpaceSerializer(serializers.Serializer[Any]):

@@ -13,7 +13,7 @@ from datasets.api.rendering import items_json
 from datasets.api.serializers import JobStartedSerializer, page_of
 from datasets.models import Role
 
-from .. import pending, preparation, spaces
+from .. import indexing, pending, preparation, spaces
 from ..models import EmbeddingSpace
 from .serializers import FailureSerializer, NewSpaceSerializer, SpaceChangeSerializer, SpaceDetailSerializer
 from .spaces import details_json
@@ -89,3 +89,12 @@ class RetryView(APIView):
     def post(self, request: Request, pk: int) -> Response:
         space = object_for(request.user, EmbeddingSpace.objects.all(), pk, Role.MANAGER)
         return Response({"job": preparation.try_again(space, by=request.user).pk}, status=202)
+
+
+class IndexView(APIView):
+    """Build the approximate index of the space now, or anew. Large spaces get theirs by themselves."""
+
+    @extend_schema(request=None, responses={202: JobStartedSerializer})
+    def post(self, request: Request, pk: int) -> Response:
+        space = object_for(request.user, EmbeddingSpace.objects.all(), pk, Role.MANAGER)
+        return Response({"job": indexing.start_by_hand(space, by=request.user).pk}, status=202)

@@ -8,7 +8,7 @@ from django.db import connection
 
 from datasets.models import Job
 
-from .. import coverage, encoders
+from .. import coverage, encoders, indexing
 from ..models import UPLOADED, EmbeddingSpace
 
 
@@ -42,8 +42,9 @@ def space_json(space: EmbeddingSpace, embedded: int) -> dict[str, Any]:
 
 
 def details_json(spaces: list[EmbeddingSpace]) -> list[dict[str, Any]]:
-    """Four queries, whatever the number of spaces."""
+    """Five queries, whatever the number of spaces."""
     covered = coverage.of_spaces(spaces)
+    indexed = indexing.indexed(spaces)
     jobs = _open_jobs({space.dataset_id for space in spaces})
     return [
         space_json(space, covered[space.pk].embedded)
@@ -55,6 +56,9 @@ def details_json(spaces: list[EmbeddingSpace]) -> list[dict[str, Any]]:
             "failed": covered[space.pk].failed,
             "size_bytes": covered[space.pk].size_bytes,
             "job": jobs.get((space.dataset_id, space.encoder)),
+            "is_indexed": space.pk in indexed,
+            "index_recall": space.index_recall if space.pk in indexed else None,
+            "wants_index": space.pk not in indexed and covered[space.pk].embedded >= indexing.LEAST_ROWS,
         }
         for space in spaces
     ]

@@ -7,6 +7,7 @@ urlpatterns = [
     path("datasets/<int:pk>/spaces/", space_views.SpacesView.as_view()),
     path("spaces/<int:pk>/", space_views.SpaceView.as_view()),
     path("spaces/<int:pk>/failures/", space_views.FailuresView.as_view()),
+    path("spaces/<int:pk>/index/", space_views.IndexView.as_view()),
     path("spaces/<int:pk>/retry/", space_views.RetryView.as_view()),
     path("datasets/<int:pk>/encoder-comparisons/", comparisons.ComparisonsView.as_view()),
     path("datasets/<int:pk>/search/", views.SearchView.as_view()),

@@ -123,6 +123,7 @@ TABLE: list[tuple[str, str, Body, str, set[int]]] = [
     ("post", "datasets/{dataset}/search/count/", lambda w: {"like": [w.items[0].pk]}, VIEWER, {409}),
     ("post", "datasets/{dataset}/ranking/", lambda w: {"like": [w.items[0].pk]}, VIEWER, {409}),
     ("post", "datasets/{dataset}/vectors/", None, MANAGER, {400}),  # no file
+    ("post", "spaces/{space}/index/", None, MANAGER, {400}),  # too small to need one
     ("get", "spaces/{space}/vectors/", None, VIEWER, {200}),
     ("get", "datasets/{dataset}/spaces/", None, VIEWER, {200}),
     ("post", "datasets/{dataset}/spaces/", lambda w: {"encoder": "efficientnet-lite0"}, MANAGER, {202}),

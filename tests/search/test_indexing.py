@@ -302,3 +302,25 @@ def test_a_space_that_is_deleted_takes_its_build_along(many: Dataset, alice: Any
     spaces.delete_spaces(many, space.encoder)
     job.refresh_from_db()
     assert job.state == Job.State.CANCELED
+
+
+def test_a_manager_builds_it_by_hand_and_the_panel_tells(
+    many: Dataset, alice: Any, client_of: Callable[[Any], APIClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, space = client_of(alice), space_of(many)
+
+    def said() -> tuple[bool, bool, bool]:
+        spaces = client.get(f"/api/v1/datasets/{many.pk}/spaces/").json()["results"]
+        one = next(one for one in spaces if one["id"] == space.pk)
+        return one["is_indexed"], one["wants_index"], one["index_recall"] is not None
+
+    assert said() == (False, True, False)
+    started = client.post(f"/api/v1/spaces/{space.pk}/index/")
+    assert started.status_code == 202
+    again = client.post(f"/api/v1/spaces/{space.pk}/index/")
+    assert (again.status_code, "already" in again.json()["detail"]) == (409, True)
+    jobs.run(started.json()["job"])
+    assert said() == (True, False, True)
+    monkeypatch.setattr(indexing, "LEAST_ROWS", ROWS + 1)
+    refused = client.post(f"/api/v1/spaces/{space.pk}/index/")
+    assert (refused.status_code, "no index is needed" in refused.json()["detail"]) == (400, True)

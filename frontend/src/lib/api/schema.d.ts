@@ -1031,6 +1031,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/spaces/{id}/index/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description Build the approximate index of the space now, or anew. Large spaces get theirs by themselves. */
+        post: operations["spaces_index_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/spaces/{id}/retry/": {
         parameters: {
             query?: never;
@@ -2296,6 +2313,15 @@ export interface components {
             size_bytes: number;
             /** @description The job that fills it, when one is at it. */
             job: number | null;
+            /** @description Searches may go through an approximate index. */
+            is_indexed: boolean;
+            /**
+             * Format: double
+             * @description Of the best 100, as measured when it was built.
+             */
+            index_recall: number | null;
+            /** @description It is large and has none: every search compares every vector. */
+            wants_index: boolean;
         };
         SpaceDetailPage: {
             results: components["schemas"]["SpaceDetail"][];
@@ -4747,6 +4773,27 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["FailurePage"];
+                };
+            };
+        };
+    };
+    spaces_index_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobStarted"];
                 };
             };
         };
