@@ -64,7 +64,7 @@ class Understood:
 def understand(dataset: Dataset, text: str) -> Understood:
     """Whatever ``text`` is, it has some meaning. A query for each detector of the dataset and one more; a pass of the text
     encoder for a noun that is no class. Raises ``EncoderUnavailable`` where that cannot be loaded."""
-    if dataset.modality != Modality.IMAGE:
+    if dataset.modality != Modality.IMAGE or not text.strip():
         return Understood(text.strip())
     known = counting.known(dataset)
 

@@ -13,6 +13,12 @@ from ..models import Annotation, Item
 _THUMBNAIL = "/api/v1/items/{pk}/thumbnail/?v={version}"
 
 
+# What ``items_json`` reads of an item, for those who fetch no more.
+ITEM_FIELDS = (
+    "id", "key", "text", "sha256", "width", "height", "status", "split", "tags", "metadata", "problem",
+)  # fmt: skip
+
+
 def items_json(items: Iterable[Item], *, max_text: int | None = None) -> list[dict[str, Any]]:
     """One query for the labels of all of them. ``max_text`` cuts their texts to so many characters."""
     items = list(items)

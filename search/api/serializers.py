@@ -99,6 +99,15 @@ class SearchSerializer(QuerySerializer):
     explain = serializers.BooleanField(required=False, help_text="Tell in “plan” how it was answered, and why so.")
 
 
+class RankingSerializer(QuerySerializer):
+    limit = serializers.IntegerField(
+        min_value=1,
+        max_value=1000,
+        required=False,
+        help_text="Only so many, as a search finds them; else all, exactly.",
+    )
+
+
 class SearchUploadSerializer(SearchSerializer):
     image = serializers.FileField(required=False)
     filter = serializers.CharField(required=False, help_text="The filter object as JSON.")

@@ -18,7 +18,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from datasets.access import dataset_for
-from datasets.api.rendering import items_json, thumbnail_url
+from datasets.api.rendering import ITEM_FIELDS, items_json, thumbnail_url
 from datasets.api.serializers import page_of
 from datasets.api.views.items import ids_as_bytes, picture
 from datasets.models import Dataset, Item, Region
@@ -34,6 +34,7 @@ from .serializers import (
     AnswerSerializer,
     EncoderSerializer,
     QuerySerializer,
+    RankingSerializer,
     ReasonsSerializer,
     SearchSerializer,
     SearchUploadSerializer,
@@ -107,7 +108,7 @@ class SearchView(APIView):
             after=answers.parse_after(asked.get("after")),
             exact=asked.get("exact", False),
         )
-        found = Item.objects.in_bulk(answer.best.item_ids.tolist())
+        found = Item.objects.only(*ITEM_FIELDS).in_bulk(answer.best.item_ids.tolist())
         ranked = [
             (found[pk], score)
             for pk, score in zip(answer.best.item_ids.tolist(), answer.best.scores.tolist(), strict=True)
@@ -170,14 +171,15 @@ class RankingView(APIView):
     parser_classes = [JSONParser, MultiPartParser, FormParser]
 
     @extend_schema(
-        request={"application/json": QuerySerializer, "multipart/form-data": SearchUploadSerializer},
+        request={"application/json": RankingSerializer, "multipart/form-data": SearchUploadSerializer},
         responses={(200, "application/octet-stream"): OpenApiTypes.BINARY},
     )
     def post(self, request: Request, pk: int) -> HttpResponse:
         began = time.perf_counter()
         dataset = dataset_for(request.user, pk)
-        query, _ = _query(dataset, request, QuerySerializer)
-        answer = answers.rank_all(query)
+        query, asked = _query(dataset, request, RankingSerializer)
+        limit = asked.get("limit")
+        answer = answers.run(query, limit=limit) if limit else answers.rank_all(query)
         ids, id_type = ids_as_bytes(answer.best.item_ids)
         scores = answer.best.scores.astype(np.dtype("<f4")).tobytes()
         headers = _headers(answer, query, id_type, began)

@@ -13,6 +13,7 @@ const order: Order = {
   tookMs: 1,
   image: "",
   matched: null,
+  isBeginning: false,
 };
 const score = (id: number) => order.scores![order.ids.indexOf(id)]!;
 const searched = { ...EMPTY, like: [10] };

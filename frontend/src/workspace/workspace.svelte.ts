@@ -52,11 +52,14 @@ const NOTHING: Order = {
   tookMs: 0,
   image: "",
   matched: null,
+  isBeginning: false,
 };
 const SIDE = "tile-side";
 /** While items arrive, their number is asked for this often; what is shown follows when it has changed. */
 const REFRESH_MS = 2_000;
 const LARGE = 200_000;
+/** Items that are shown while the others are being compared. */
+const BEGINNING = 1_000;
 
 /** Set before the fields of `Workspace`, which read it. */
 class Opened {
@@ -142,6 +145,18 @@ export class Workspace extends Opened {
     () => queryClient,
   );
 
+  /** The best, which an index finds at once, while very many are being compared. */
+  readonly beginning = createQuery(
+    () => ({
+      queryKey: ["dataset", this.id, "beginning", this.#viewKey],
+      enabled: this.isSearching && (this.dataset.data?.item_count ?? 0) > LARGE,
+      structuralSharing: false,
+      gcTime: 60_000,
+      queryFn: ({ signal }) => fetchRanking(this.id, { ...queryBody(this.view), limit: BEGINNING }, signal),
+    }),
+    () => queryClient,
+  );
+
   /** What is understood of the words that were typed. */
   readonly understood = createQuery(
     () => {
@@ -154,8 +169,14 @@ export class Workspace extends Opened {
     () => queryClient,
   );
 
+  /** What is shown is not yet what was asked for. */
+  readonly isStale = $derived(this.found.isPlaceholderData && !this.beginning.data);
   /** What was found; the former while the next is on its way. */
-  readonly order: Order = $derived(parted(this.found.data ?? NOTHING, this.view.min));
+  readonly order: Order = $derived.by(() => {
+    const { data, isPlaceholderData } = this.found;
+    const known = data && !isPlaceholderData ? data : (this.beginning.data ?? data ?? NOTHING);
+    return parted(known, this.view.min);
+  });
   /** Position of each found item, while the selected ones are shown. */
   readonly #positionOf = $derived.by(() => {
     const { ids, scores } = this.order;

@@ -11,6 +11,7 @@ const order: Order = {
   tookMs: 1,
   image: "",
   matched: 2,
+  isBeginning: false,
 };
 
 test("what is above the cut comes first, in the order that it had", () => {

@@ -19,6 +19,8 @@ export interface Order {
   image: string;
   /** Items that hold the words of a query; null where only likeness counts, and scores fall. */
   matched: number | null;
+  /** Only the best are here yet. */
+  isBeginning: boolean;
 }
 
 export function readIds(buffer: ArrayBuffer, count: number, type: string | null): Ids {
@@ -44,6 +46,7 @@ export async function fetchIds(
     tookMs: 0,
     image: "",
     matched: null,
+    isBeginning: false,
   };
 }
 
@@ -77,6 +80,7 @@ export async function fetchRanking(
     tookMs: Number(header("X-Took-Ms")),
     image: header("X-Query-Image"),
     matched: header("X-Matched") === "" ? null : Number(header("X-Matched")),
+    isBeginning: count < Number(header("X-Embedded")),
   };
 }
 

@@ -1926,7 +1926,7 @@ export interface components {
             };
         };
         /** @description The words are read by ``search.query.parse``; here they have their shapes only. */
-        QueryRequest: {
+        RankingRequest: {
             text?: string;
             /** @description The text is words, whatever numbers, places, colours or measures could be understood in it. */
             literal?: boolean;
@@ -1960,6 +1960,8 @@ export interface components {
              *     * `words` - words
              */
             mode?: components["schemas"]["SearchModeEnum"];
+            /** @description Only so many, as a search finds them; else all, exactly. */
+            limit?: number;
         };
         Reasons: {
             item: number;
@@ -3406,7 +3408,7 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                "application/json": components["schemas"]["QueryRequest"];
+                "application/json": components["schemas"]["RankingRequest"];
                 "multipart/form-data": components["schemas"]["SearchUploadRequest"];
             };
         };
