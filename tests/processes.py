@@ -115,6 +115,8 @@ class WebServer(_Process):
         command = [
             *(sys.executable, "-m", "granian", "--interface", "wsgi", "curation.wsgi:application"),
             *("--host", "127.0.0.1", "--port", str(port), "--http", "1", "--no-ws"),
+            # As `make run` has it: a process may end badly when a thread of it has idled for too long.
+            *("--blocking-threads-idle-timeout", "600", "--respawn-failed-workers"),
             *("--workers", "1", "--blocking-threads", "8", "--workers-kill-timeout", "3"),
         ]
         log = Path(tempfile.mkstemp(prefix="web-", suffix=".log", dir=settings.DATA_DIR)[1])

@@ -4,6 +4,7 @@ outlined, explained and labelled."""
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from playwright.sync_api import expect
 
 from datasets.models import Annotation, Dataset, Region
+from search.models import PendingEmbedding
 from tests.search.test_region_layers import fill
 
 from .conftest import RESULTS, VisitFactory
@@ -20,13 +22,22 @@ from .test_regions import drag
 pytestmark = pytest.mark.slow
 
 
+def tile(dataset: Dataset, by: Any) -> None:
+    """Every image has its tiles. The worker is at some of them when we are not."""
+    fill(dataset, by, "tile", scales=[2], overlap=0)
+    end = time.monotonic() + EMBED_MS / 1000
+    while PendingEmbedding.objects.exists():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
 def test_an_area_is_marked_searched_outlined_and_explained(visit: VisitFactory, alice: Any, sixty: list[Path]) -> None:
     RESULTS.mkdir(exist_ok=True)
     window = visit()
     page = window.sign_in(alice)
     upload(window, "parts", sixty[:24])
     dataset = Dataset.objects.get()
-    fill(dataset, alice, "tile", scales=[2], overlap=0)
+    tile(dataset, alice)
 
     # By mouse.
     option(page, sixty[3].name).dblclick()
@@ -84,7 +95,7 @@ def test_found_regions_are_labelled_and_a_part_of_an_upload_is_searched(
     page = window.sign_in(alice)
     upload(window, "parts", sixty[:24])
     dataset = Dataset.objects.get()
-    fill(dataset, alice, "tile", scales=[2], overlap=0)
+    tile(dataset, alice)
 
     with page.expect_response("**/ranking/"):
         page.get_by_label("Picture to search with").set_input_files(sixty[30])
