@@ -58,7 +58,7 @@ def test_an_area_is_marked_searched_outlined_and_explained(visit: VisitFactory, 
     window.screenshot("region-results-1440-light")
     assert window.violations() == []
     page.reload()
-    expect(page.locator("svg[data-region] polygon").first).to_be_attached()
+    expect(page.locator("svg[data-region] polygon").first).to_be_attached(timeout=EMBED_MS)
     page.get_by_role("button", name="Regions", exact=True).click()
     expect(page.locator("svg[data-region]")).to_have_count(0)
 
@@ -73,7 +73,7 @@ def test_an_area_is_marked_searched_outlined_and_explained(visit: VisitFactory, 
     expect(page.get_by_role("group", name="Area to search with, 40 × 41 %")).to_be_focused()
     page.keyboard.press("s")
     expect(page).to_have_url(re.compile(r"like=\d+-b0\.29_0\.3_0\.4_0\.41"))
-    expect(page.locator("svg[data-region] polygon").first).to_be_attached()
+    expect(page.locator("svg[data-region] polygon").first).to_be_attached(timeout=EMBED_MS)
     option(page, sixty[5].name).click()
     page.keyboard.press("Enter")
     page.keyboard.press("b")
@@ -84,7 +84,7 @@ def test_an_area_is_marked_searched_outlined_and_explained(visit: VisitFactory, 
     page.keyboard.press("s")
     region = Region.objects.get(kind="drawn")
     expect(page).to_have_url(re.compile(rf"like={region.item_id}-r{region.pk}"))
-    expect(page.locator("svg[data-region] polygon").first).to_be_attached()
+    expect(page.locator("svg[data-region] polygon").first).to_be_attached(timeout=EMBED_MS)
 
 
 def test_found_regions_are_labelled_and_a_part_of_an_upload_is_searched(
@@ -110,7 +110,7 @@ def test_found_regions_are_labelled_and_a_part_of_an_upload_is_searched(
     expect(dialog).to_be_hidden()
     expect(page.get_by_role("button", name="like this part of the picture", exact=True)).to_be_visible()
     expect(page).to_have_url(re.compile(r"image_box=0\.2_0\.2_0\.6_0\.6"))
-    expect(page.locator("svg[data-region] polygon").first).to_be_attached()
+    expect(page.locator("svg[data-region] polygon").first).to_be_attached(timeout=EMBED_MS)
 
     page.get_by_role("option").first.click()
     page.keyboard.press("Control+a")

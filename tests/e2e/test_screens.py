@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from typing import Any
@@ -37,7 +38,7 @@ def screens(window: Visit, images: Dataset, texts: Dataset) -> Iterator[str]:
     page.keyboard.press("/")
     page.keyboard.type("a cup of coffee")
     page.keyboard.press("Enter")
-    expect(page.get_by_text("exact ·")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text(re.compile("exact ·|with the words ·"))).to_be_visible(timeout=60_000)
     for _ in range(8):
         page.keyboard.press("ArrowRight")
     page.keyboard.press("s")
@@ -81,7 +82,7 @@ def screens(window: Visit, images: Dataset, texts: Dataset) -> Iterator[str]:
     page.keyboard.press("/")
     page.keyboard.type("a large bird of prey")
     page.keyboard.press("Enter")
-    expect(page.get_by_text("exact ·")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text(re.compile("exact ·|with the words ·"))).to_be_visible(timeout=60_000)
     page.wait_for_timeout(500)
     yield "text"
 
