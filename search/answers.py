@@ -23,6 +23,7 @@ from .query import Part, Query
 from .region_ranking import NoRegions
 from .vectors import Histogram, Place, Ranked, Vectors
 
+_MOST_SCORE = 2.0  # a cosine, and room for rounding
 _ROUNDING = 1e-4  # between scores of the database and those computed here
 
 
@@ -55,11 +56,15 @@ def parse_after(raw: Any) -> After | None:
         raise InvalidQuery("after is the “next” of an earlier answer, as it came.")
     place, shown = raw.get("place"), raw.get("shown") or []
     is_place = place is None or (
-        isinstance(place, list) and len(place) == 2 and all(isinstance(one, int | float) for one in place)
+        isinstance(place, list)
+        and len(place) == 2
+        and isinstance(place[0], int | float)
+        and abs(place[0]) <= _MOST_SCORE
+        and _is_id(place[1])
     )
     if not is_place or not isinstance(shown, list) or len(shown) > MAX_EXAMPLES or not all(_is_id(pk) for pk in shown):
         raise InvalidQuery("after is the “next” of an earlier answer, as it came.")
-    return After((float(place[0]), int(place[1])) if place else None, tuple(shown))
+    return After((float(place[0]), place[1]) if place else None, tuple(shown))
 
 
 def _is_id(value: Any) -> bool:

@@ -34,6 +34,7 @@ from .models import EmbeddingSpace, PendingEmbedding
 log = structlog.get_logger(__name__)
 
 LEAST_ROWS = 20_000
+MOST_DIMENSIONS = 4_000  # that pgvector's index takes of a halfvec
 M, EF_CONSTRUCTION = 16, 64
 # The graph is bad when this share of its vectors was replaced or deleted.
 _STALE_SHARE = 0.3
@@ -127,8 +128,12 @@ def maintain() -> None:
     ready = EmbeddingSpace.objects.filter(state=EmbeddingSpace.State.READY, dataset__deleted_at=None)
     for space in ready.select_related("dataset"):
         found = standing(space)
-        if found.rows >= LEAST_ROWS and (not found.has_index or _is_stale(space, found)) and _may_start(space):
+        if can_have_index(space, found.rows) and (not found.has_index or _is_stale(space, found)) and _may_start(space):
             start(space)
+
+
+def can_have_index(space: EmbeddingSpace, rows: int) -> bool:
+    return rows >= LEAST_ROWS and space.dimension <= MOST_DIMENSIONS
 
 
 def _is_stale(space: EmbeddingSpace, found: Standing) -> bool:
@@ -170,6 +175,10 @@ def start_by_hand(space: EmbeddingSpace, *, by: Any) -> Job:
         raise Refused(
             f"This space holds about {rows:,} vectors. Up to {LEAST_ROWS:,} all of them are compared in a few milliseconds, and no "
             "index is needed."
+        )
+    if space.dimension > MOST_DIMENSIONS:
+        raise Refused(
+            f"Its vectors have {space.dimension:,} numbers; an index takes {MOST_DIMENSIONS:,}. Every vector is compared instead."
         )
     EmbeddingSpace.objects.select_for_update().get(pk=space.pk)
     if running := jobs_of(space).filter(state__in=[Job.State.QUEUED, Job.State.RUNNING]).first():

@@ -61,6 +61,8 @@ def choose(space: EmbeddingSpace, query: Vectors, items: QuerySet[Item] | None, 
         reason = (
             f"the space holds about {rows:,} vectors, and an index is built from {indexing.LEAST_ROWS:,} on"
             if rows < indexing.LEAST_ROWS
+            else f"vectors of {space.dimension:,} numbers are too long for an index"
+            if space.dimension > indexing.MOST_DIMENSIONS
             else "the space has no index yet"
         )
         return Plan(False, f"Every vector is compared: {reason}.", rows)

@@ -58,7 +58,7 @@ def details_json(spaces: list[EmbeddingSpace]) -> list[dict[str, Any]]:
             "job": jobs.get((space.dataset_id, space.encoder)),
             "is_indexed": space.pk in indexed,
             "index_recall": space.index_recall if space.pk in indexed else None,
-            "wants_index": space.pk not in indexed and covered[space.pk].embedded >= indexing.LEAST_ROWS,
+            "wants_index": space.pk not in indexed and indexing.can_have_index(space, covered[space.pk].embedded),
         }
         for space in spaces
     ]

@@ -282,7 +282,19 @@ def test_pages_hold_every_item_once_while_labels_change(
     assert sum(a < b for a, b in itertools.pairwise(scores)) <= 1  # what the first page had missed
 
 
-@pytest.mark.parametrize("after", ["x", {"place": [1]}, {"shown": ["a"]}, {"page": 2}, {"place": [None, 2]}])
+@pytest.mark.parametrize(
+    "after",
+    [
+        "x",
+        {"place": [1]},
+        {"shown": ["a"]},
+        {"page": 2},
+        {"place": [None, 2]},
+        {"place": [0.5, 10**400]},
+        {"place": [5, 1]},
+        {"place": [0.5, 1.5]},
+    ],
+)
 def test_an_after_that_is_none_is_refused(
     many: Dataset, alice: Any, client_of: Callable[[Any], APIClient], after: Any
 ) -> None:
@@ -324,3 +336,20 @@ def test_a_manager_builds_it_by_hand_and_the_panel_tells(
     monkeypatch.setattr(indexing, "LEAST_ROWS", ROWS + 1)
     refused = client.post(f"/api/v1/spaces/{space.pk}/index/")
     assert (refused.status_code, "no index is needed" in refused.json()["detail"]) == (400, True)
+
+
+def test_vectors_too_long_for_an_index_are_compared(
+    many: Dataset, alice: Any, client_of: Callable[[Any], APIClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of VGG-16 have 4,096 numbers."""
+    monkeypatch.setattr(indexing, "MOST_DIMENSIONS", DIMENSION - 1)
+    indexing.maintain()
+    assert not Job.objects.filter(kind=Job.Kind.INDEX).exists()
+    refused = client_of(alice).post(f"/api/v1/spaces/{space_of(many).pk}/index/")
+    assert (refused.status_code, "compared instead" in refused.json()["detail"]) == (400, True)
+    asked, _ = ask(many)
+    assert "too long" in query_plan(asked)
+
+
+def query_plan(asked: query.Query) -> str:
+    return answers.run(asked, limit=10).plan.why
