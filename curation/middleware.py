@@ -8,7 +8,8 @@ import uuid
 from collections.abc import Callable
 
 import structlog
-from django.http import HttpRequest, HttpResponse
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
+from django.http import Http404, HttpRequest, HttpResponse
 
 log = structlog.get_logger("curation.request")
 
@@ -34,11 +35,21 @@ class RequestLog:
         took_ms = round((time.perf_counter() - began) * 1000)
         # /readyz answers 503 as a matter of course while things start.
         if (response.status_code >= 500 and request.path != "/readyz") or took_ms > _SLOW_MS:
-            # The path alone: a query string may hold what somebody searched for, a login link its token.
-            path = "/login/…" if request.path.startswith("/login/") else request.path
-            log.warning("request", method=request.method, path=path, status=response.status_code, took_ms=took_ms)
+            log.warning(
+                "request", method=request.method, path=_path(request), status=response.status_code, took_ms=took_ms
+            )
         response["X-Request-Id"] = request_id
         return response
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> None:
+        """Django calls it with what no view has handled: where it came from is in the log, not in the answer."""
+        if not isinstance(error, Http404 | PermissionDenied | SuspiciousOperation):
+            log.error("unexpected_error", path=_path(request), exc_info=error)
+
+
+def _path(request: HttpRequest) -> str:
+    """Alone: a query string may hold what somebody searched for, a login link its token."""
+    return "/login/…" if request.path.startswith("/login/") else request.path
 
 
 class ContentSecurityPolicy:

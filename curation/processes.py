@@ -35,7 +35,8 @@ def programs(*, cores: int, port: int, data_dir: Path, login_token: str) -> dict
                 *("--blocking-threads-idle-timeout", "600", "--respawn-failed-workers"),
                 *("--workers-kill-timeout", "3", "--log-level", "warning"),
             ],
-            {"LOGIN_TOKEN": login_token},
+            # Its threads work side by side: threads of a matrix product beside them would only wait for each other.
+            {"LOGIN_TOKEN": login_token, "OPENBLAS_NUM_THREADS": "1"},
             stop_timeout_s=6.0,
         ),
         "worker": Program(

@@ -22,15 +22,20 @@ def dataset_for(user: Any, dataset_id: int, role: Role = Role.VIEWER) -> Dataset
     """The dataset, when ``user`` has at least ``role`` in it. One query."""
     if dataset_id > _GREATEST_ID:
         raise Missing("There is no such dataset.")
-    membership = (
-        Membership.objects.select_related("dataset")
-        .filter(user=user, dataset_id=dataset_id, dataset__deleted_at=None)
-        .first()
-    )
-    if membership is None:
+    found = list(Dataset.objects.raw(_DATASET, [user.pk, dataset_id]))
+    if not found:
         raise Missing(f"There is no dataset {dataset_id} that you are a member of.")
-    require(membership, role)
-    return membership.dataset
+    dataset = found[0]
+    require(Membership(dataset=dataset, user_id=user.pk, role=dataset.role), role)  # type: ignore[attr-defined]
+    return dataset
+
+
+# As a whole statement: nearly every request begins with it, and to build it of objects takes longer than to answer it.
+_DATASET = """
+SELECT dataset.*, membership.role
+  FROM datasets_membership AS membership JOIN datasets_dataset AS dataset ON dataset.id = dataset_id
+ WHERE membership.user_id = %s AND dataset_id = %s AND deleted_at IS NULL
+"""
 
 
 def object_for(user: Any, queryset: QuerySet[M], pk: int, role: Role = Role.VIEWER) -> M:

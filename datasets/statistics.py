@@ -43,20 +43,19 @@ SELECT item.dataset_id, count(*),
 """
 
 
-def typical_items(dataset_ids: list[int], number: int = 5) -> dict[int, list[Item]]:
-    """Readable items spread evenly over each dataset's order of import, for the pictures on its card. Two statements,
+def typical_items(dataset_ids: list[int], number: int = 5) -> dict[int, list[int]]:
+    """Ids of readable items spread evenly over each dataset's order of import, for the pictures on its card. One statement,
     and a few steps down an index for each dataset."""
+    found: dict[int, list[int]] = {}
     with connection.cursor() as cursor:
         cursor.execute(_SPREAD_ITEMS, [dataset_ids, number, number])
-        ids = [pk for (pk,) in cursor.fetchall()]
-    found: dict[int, list[Item]] = {}
-    for item in Item.objects.filter(pk__in=ids).order_by("pk"):
-        found.setdefault(item.dataset_id, []).append(item)
+        for dataset_id, item_id in cursor.fetchall():
+            found.setdefault(dataset_id, []).append(item_id)
     return found
 
 
 _SPREAD_ITEMS = """
-SELECT DISTINCT item.id
+SELECT DISTINCT wanted.dataset_id, item.id
   FROM unnest(%s::bigint[]) AS wanted (dataset_id)
  CROSS JOIN LATERAL (
        SELECT min(id) AS first, max(id) AS last FROM datasets_item WHERE dataset_id = wanted.dataset_id) AS ends
@@ -65,6 +64,7 @@ SELECT DISTINCT item.id
        SELECT id FROM datasets_item
         WHERE dataset_id = wanted.dataset_id AND problem = '' AND id >= first + (last - first) * step / %s
         ORDER BY id LIMIT 1) AS item
+ ORDER BY item.id
 """
 
 

@@ -14,16 +14,18 @@ from django.db.models import QuerySet
 from datasets import filters, totals
 from datasets.models import Dataset, Item, Region
 
-from . import coverage, fulltext, indexing, planning, query, region_ranking, vectors
+from . import coverage, fulltext, planning, query, region_ranking, vectors
 from .examples import MAX_EXAMPLES, InvalidQuery
 from .fulltext import Mode
 from .models import EmbeddingSpace
 from .planning import Plan
 from .query import Part, Query
 from .region_ranking import NoRegions
+from .samples import Sample
 from .vectors import Histogram, Place, Ranked, Vectors
 
 _MOST_SCORE = 2.0  # a cosine, and room for rounding
+_MOST_BESIDE = 3  # places of the sample that are searched beside the query's own
 _ROUNDING = 1e-4  # between scores of the database and those computed here
 
 
@@ -133,16 +135,26 @@ def _fused(
 def _through_index(
     space: EmbeddingSpace, vector: Vectors, asked: Query, plan: Plan, *, limit: int, min_score: float | None
 ) -> Answer | None:
-    """``None`` when it does not find what there is: then only comparing them all can tell."""
+    """``None`` when it does not find what there is: then only comparing them all can tell.
+
+    What the sample holds and the index did not find shows where to look as well: in a space of lonely clusters, the index may
+    search the wrong one.
+    """
     assert plan.sample is not None
-    scores, sampled = plan.sample.scores(vector), plan.sample.item_ids
-    if plan.passing is not None:
-        scores, sampled = scores[: len(plan.passing)][plan.passing], sampled[: len(plan.passing)][plan.passing]
-    for ef_search in (plan.ef_search, indexing.MOST_EF_SEARCH):
-        best = _filtered(asked, vectors.nearest(space, vector, number=plan.number, ef_search=ef_search), limit)
-        if len(best.item_ids) == limit and not _is_astray(best, sampled, scores):
-            break
-    else:
+    sample = plan.sample.of(plan.passing)
+    scores = sample.scores(vector)
+    found = vectors.nearest(space, vector, number=plan.number, ef_search=plan.ef_search)
+    best = _filtered(asked, found, limit)
+    if len(missed := _missed(best, sample, scores, limit)):
+        beside = [
+            vectors.nearest(space, place, number=plan.number, ef_search=plan.ef_search).item_ids
+            for place in sample.vectors[missed[:_MOST_BESIDE]]
+        ]
+        found = vectors.scored(space, vector, np.union1d(found.item_ids, np.concatenate(beside)))
+        best = _filtered(asked, found, limit)
+        if len(_missed(best, sample, scores, limit)):
+            return None
+    if len(best.item_ids) < limit:
         return None
     total = totals.of_items(asked.items)
     embedded = coverage.embedded(space)
@@ -170,11 +182,12 @@ def _filtered(asked: Query, found: Ranked, limit: int) -> Ranked:
     return Ranked(found.item_ids[:limit], found.scores[:limit])
 
 
-def _is_astray(best: Ranked, sampled: npt.NDArray[np.int64], scores: Vectors) -> bool:
-    """Whether the sample holds something better that was not found: in a space of lonely clusters, the index may look in
-    the wrong one."""
-    better = sampled[scores > best.scores[-1] + _ROUNDING]
-    return len(better) > 0 and not np.isin(better, best.item_ids).all()
+def _missed(best: Ranked, sample: Sample, scores: Vectors, limit: int) -> npt.NDArray[np.int64]:
+    """Positions in the sample, the best first, of what should be among the best ``limit`` and was not found."""
+    worst = best.scores[-1] + _ROUNDING if len(best.item_ids) == limit else -_MOST_SCORE
+    better = np.flatnonzero(scores > worst)
+    better = better[~np.isin(sample.item_ids[better], best.item_ids)]
+    return better[np.argsort(-scores[better], kind="stable")]
 
 
 def _exactly(

@@ -8,6 +8,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
+from django.db import connection
+
 from datasets import media
 from datasets.errors import Conflict, Refused
 from datasets.imaging import UnreadableImage, read_image
@@ -159,8 +161,11 @@ def _with_shapes(dataset: Dataset, read: list[Example]) -> list[Example]:
 
 
 def _check_items(dataset: Dataset, wanted: Collection[int]) -> None:
-    here = Item.objects.filter(dataset=dataset, pk__in=[pk for pk in wanted if 0 < pk < 2**63])
-    if missing := set(wanted) - set(here.values_list("pk", flat=True)):
+    with connection.cursor() as cursor:
+        possible = [pk for pk in wanted if 0 < pk < 2**63]
+        cursor.execute("SELECT id FROM datasets_item WHERE dataset_id = %s AND id = ANY(%s)", [dataset.pk, possible])
+        here = {pk for (pk,) in cursor.fetchall()}
+    if missing := set(wanted) - here:
         raise InvalidQuery(f"“{dataset.name}” has no item {min(missing)}. Take another example.")
 
 

@@ -310,10 +310,9 @@ def forget(item_ids: list[int], *, but: list[int]) -> None:
 
 
 def failures(space: EmbeddingSpace) -> QuerySet[PendingEmbedding]:
-    """What the encoder of the space could make no vector of, each with its item and the reason."""
+    """What the encoder of the space could make no vector of, and why."""
     failed = PendingEmbedding.objects.filter(dataset=space.dataset_id, encoder=space.encoder, layer=None)
-    failed = failed.exclude(reason="")
-    return failed.select_related("item")
+    return failed.exclude(reason="")
 
 
 def embed_jobs(dataset: Dataset, encoder: str) -> list[Job]:

@@ -36,6 +36,13 @@ class Sample:
     vectors: Vectors  # (n, dimension)
     drawn_at: float
 
+    def of(self, passing: npt.NDArray[np.bool_] | None) -> Sample:
+        """Those that ``passing``, of the first of them, names; all when ``None``."""
+        if passing is None:
+            return self
+        number = len(passing)
+        return Sample(self.item_ids[:number][passing], self.vectors[:number][passing], self.drawn_at)
+
     def scores(self, query: Vectors) -> npt.NDArray[np.float32]:
         return self.vectors @ query
 

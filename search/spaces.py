@@ -312,7 +312,12 @@ def space_for(dataset: Dataset, *, words: bool, image: bool) -> EmbeddingSpace:
     By example alone, that is the default, whatever its state: what it holds can be compared (see ``must_be_ready``).
     Raises ``NoLanguageSpace``, ``NoImageSpace``, ``SpaceNotReady``.
     """
-    spaces = list(EmbeddingSpace.objects.filter(dataset=dataset).order_by("-is_default", "id"))
+    # As a whole statement: every search asks for it, and to build it of objects would take longer than to answer it.
+    spaces = list(
+        EmbeddingSpace.objects.raw(
+            "SELECT * FROM search_embeddingspace WHERE dataset_id = %s ORDER BY is_default DESC, id", [dataset.pk]
+        )
+    )
     needed = ({"text"} if words else set()) | ({"image"} if image else set())
     fitting = [space for space in spaces if needed <= set(space.accepts)]
     if fitting and fitting[0].is_default:

@@ -433,26 +433,41 @@ def nearest(space: EmbeddingSpace, query: Vectors, *, number: int, ef_search: in
     The order of the index scan is nearly that of the scores. ``+ 0`` makes Postgres sort what it believes to be sorted.
     """
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"SET LOCAL hnsw.ef_search = {ef_search}; SET LOCAL hnsw.iterative_scan = 'relaxed_order';"
-            "SET LOCAL hnsw.max_scan_tuples = 2147483647; SET LOCAL hnsw.scan_mem_multiplier = 50;"
-            "SET LOCAL enable_seqscan = off"
-        )
+        # One message to the server, with as many answers as statements.
         cursor.execute(
             _compose(
+                "SET LOCAL hnsw.ef_search = {ef_search}; SET LOCAL hnsw.iterative_scan = 'relaxed_order';"
+                "SET LOCAL hnsw.max_scan_tuples = 2147483647; SET LOCAL hnsw.scan_mem_multiplier = 50;"
+                "SET LOCAL enable_seqscan = off;"
                 "WITH near AS MATERIALIZED ("
                 " SELECT item_id, vector::halfvec({dimension}) <#> {query}::halfvec({dimension}) AS distance FROM {partition}"
-                " ORDER BY vector::halfvec({dimension}) <#> {query}::halfvec({dimension}) LIMIT {number}"
+                " ORDER BY distance LIMIT {number}"
                 ") SELECT array_agg(item_id ORDER BY distance + 0, item_id), array_agg(-distance ORDER BY distance + 0, item_id)"
-                " FROM near",
+                " FROM near;"
+                "SET LOCAL enable_seqscan = on",
+                ef_search=sql.Literal(ef_search),
                 dimension=sql.Literal(space.dimension),
                 query=sql.Literal(to_literal(query)),
                 partition=_partition(space),
                 number=sql.Literal(number),
             )
         )
+        while cursor.description is None:
+            cursor.nextset()
         item_ids, scores = cursor.fetchone()
-        cursor.execute("SET LOCAL enable_seqscan = on")
+    return Ranked(np.array(item_ids or [], dtype=np.int64), np.array(scores or [], dtype=np.float64))
+
+
+def scored(space: EmbeddingSpace, query: Vectors, ids: npt.NDArray[np.int64]) -> Ranked:
+    """Those of ``ids`` that have a vector, best first."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"WITH scored AS MATERIALIZED (SELECT item_id, -(vector <#> %s::halfvec) AS score FROM {partition_name(space)}"
+            " WHERE item_id = ANY(%s))"
+            " SELECT array_agg(item_id ORDER BY score DESC, item_id), array_agg(score ORDER BY score DESC, item_id) FROM scored",
+            [to_literal(query), ids.tolist()],
+        )
+        item_ids, scores = cursor.fetchone()
     return Ranked(np.array(item_ids or [], dtype=np.int64), np.array(scores or [], dtype=np.float64))
 
 

@@ -9,11 +9,11 @@ from django.core.exceptions import PermissionDenied, RequestDataTooBig, Suspicio
 from django.db import OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from rest_framework.exceptions import APIException, NotAuthenticated, ValidationError
-from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from ..errors import Conflict, Forbidden, Missing, Refused
+from .rendering import JSONRenderer
 
 log = structlog.get_logger(__name__)
 

@@ -1,50 +1,87 @@
-"""Items as JSON. One function makes the ``item`` that stands in every answer, from a fixed number of queries."""
+"""Items as JSON. One function makes the ``item`` that stands in every answer, from two statements however many they are."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import orjson
+from django.db import connection
+from rest_framework import renderers
+
 from ..colours import COLOUR_NAMES
-from ..models import Annotation, Item
+from ..models import Dataset, Item
 
 # Pictures are cached for ever by their address, so the address changes with the content.
-_THUMBNAIL = "/api/v1/items/{pk}/thumbnail/?v={version}"
+_THUMBNAIL = "/api/v1/items/%s/thumbnail/?v=%s"
 
 
-# What ``items_json`` reads of an item, for those who fetch no more.
-ITEM_FIELDS = (
-    "id", "key", "text", "sha256", "width", "height", "status", "split", "tags", "metadata", "problem",
-)  # fmt: skip
+class JSONRenderer(renderers.JSONRenderer):
+    """DRF's, written by orjson: several times faster, and it takes what is JSON already as it is."""
+
+    def render(
+        self, data: Any, accepted_media_type: str | None = None, renderer_context: Mapping[str, Any] | None = None
+    ) -> bytes:
+        if data is None:
+            return b""
+        options = orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z
+        return orjson.dumps(data, default=self.encoder_class().default, option=options)
 
 
-def items_json(items: Iterable[Item], *, max_text: int | None = None) -> list[dict[str, Any]]:
-    """One query for the labels of all of them. ``max_text`` cuts their texts to so many characters."""
-    items = list(items)
-    labels: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    standing = (
-        Annotation.objects.standing()
-        .filter(item__in=[item.pk for item in items])
-        .order_by("id")
-        .values_list(
-            "item_id", "label__name", "label_id", "source", "confidence", "author__username", "created_at",
-            "region_id", "region__x", "region__y", "region__width", "region__height",
-        )
-    )  # fmt: skip
-    for item_id, name, label_id, source, confidence, author, created_at, region, *box in standing:
-        label = {
-            "label": name,
-            "label_id": label_id,
-            "source": source,
-            "confidence": confidence,
-            "author": author,
-            "created_at": created_at,
-        }
-        if region is not None:
-            label["region"] = {"id": region, "box": box}
-        labels[item_id].append(label)
-    return [_item_json(item, labels[item.pk], max_text) for item in items]
+def items_json(
+    ids: Sequence[int], *, dataset: Dataset | None = None, max_text: int | None = None
+) -> list[dict[str, Any]]:
+    """Those of ``ids`` that there are (in ``dataset``), in their order. ``max_text`` cuts their texts to so many characters."""
+    with connection.cursor() as cursor:
+        cursor.execute(_ITEMS, {"ids": list(ids), "dataset": dataset.pk if dataset else None, "max_text": max_text})
+        items = {row[0]: row for row in cursor.fetchall()}
+        cursor.execute(_LABELS, [list(items)])
+        labels = {pk: orjson.Fragment(said) for pk, said in cursor.fetchall()}
+    return [_item_json(items[pk], labels.get(pk, [])) for pk in ids if pk in items]
+
+
+# One parameter, however many ids: as many would take longer to send than the rows to find.
+_ITEMS = """
+SELECT id, key, left(text, coalesce(%(max_text)s::int, 2147483647)), text IS NULL, sha256, width, height, status, split, tags,
+       metadata::text, problem
+  FROM datasets_item WHERE id = ANY(%(ids)s::bigint[]) AND (%(dataset)s::bigint IS NULL OR dataset_id = %(dataset)s)
+"""
+
+_LABEL = """
+           'label', label.name, 'label_id', label_id, 'source', source, 'confidence', confidence, 'author', author.username,
+           'created_at', to_char(annotation.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+
+# Written as JSON by Postgres: nothing here looks into them.
+_LABELS = f"""
+SELECT annotation.item_id, json_agg(CASE WHEN region.id IS NULL THEN json_build_object({_LABEL}) ELSE json_build_object({_LABEL},
+           'region', json_build_object('id', region.id, 'box', ARRAY[region.x, region.y, region.width, region.height]))
+           END ORDER BY annotation.id)::text
+  FROM datasets_annotation AS annotation
+  JOIN datasets_labelclass AS label ON label.id = label_id
+  LEFT JOIN auth_user AS author ON author.id = author_id
+  LEFT JOIN datasets_region AS region ON region.id = region_id
+ WHERE annotation.item_id = ANY(%s::bigint[]) AND retracted_by_id IS NULL
+ GROUP BY annotation.item_id
+"""
+
+
+def _item_json(row: Sequence[Any], labels: Any) -> dict[str, Any]:
+    pk, key, text, is_image, sha256, width, height, status, split, tags, metadata, problem = row
+    return {
+        "id": pk,
+        "key": key,
+        "text": text,
+        "thumbnail_url": thumbnail_url(pk, sha256) if is_image else None,
+        "width": width,
+        "height": height,
+        "labels": labels,
+        "status": status,
+        "split": split,
+        "tags": tags,
+        "metadata": orjson.Fragment(metadata),
+        "state": Item.state_of(problem, sha256),
+        "problem": problem,
+    }
 
 
 def item_detail_json(item: Item) -> dict[str, Any]:
@@ -56,7 +93,7 @@ def item_detail_json(item: Item) -> dict[str, Any]:
             "sharpness": item.sharpness,
             "colors": dict(zip(COLOUR_NAMES, item.colors or [], strict=False)),
         }
-    return items_json([item])[0] | {
+    return items_json([item.pk])[0] | {
         "dataset": item.dataset_id,
         "sha256": item.sha256,
         "size_bytes": item.size_bytes,
@@ -67,23 +104,4 @@ def item_detail_json(item: Item) -> dict[str, Any]:
 
 
 def thumbnail_url(pk: int, sha256: str | None) -> str | None:
-    return _THUMBNAIL.format(pk=pk, version=sha256[:12]) if sha256 else None
-
-
-def _item_json(item: Item, labels: list[dict[str, Any]], max_text: int | None) -> dict[str, Any]:
-    is_image = item.text is None
-    return {
-        "id": item.pk,
-        "key": item.key,
-        "text": item.text[:max_text] if item.text is not None else None,
-        "thumbnail_url": thumbnail_url(item.pk, item.sha256) if is_image else None,
-        "width": item.width,
-        "height": item.height,
-        "labels": labels,
-        "status": item.status,
-        "split": item.split,
-        "tags": item.tags,
-        "metadata": item.metadata,
-        "state": item.state,
-        "problem": item.problem,
-    }
+    return _THUMBNAIL % (pk, sha256[:12]) if sha256 else None

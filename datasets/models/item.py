@@ -80,6 +80,10 @@ class Item(models.Model):
 
     @property
     def state(self) -> str:
-        if self.problem:
+        return self.state_of(self.problem, self.sha256)
+
+    @staticmethod
+    def state_of(problem: str, sha256: str | None) -> str:
+        if problem:
             return "unreadable"
-        return "ready" if self.sha256 else "pending"
+        return "ready" if sha256 else "pending"

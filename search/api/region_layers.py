@@ -87,14 +87,12 @@ class RegionLayerFailuresView(APIView):
     @extend_schema(parameters=PAGE_PARAMETERS, responses=page_of(FailureSerializer))
     def get(self, request: Request, pk: int) -> Response:
         layer = object_for(request.user, RegionLayer.objects.all(), pk)
-        failed = PendingEmbedding.objects.filter(layer=layer).exclude(reason="").select_related("item")
+        failed = PendingEmbedding.objects.filter(layer=layer).exclude(reason="")
         pages = Pages()
         page = pages.paginate_queryset(failed, request, self) or []
+        reasons = {row.item_id: row.reason for row in page}
         return pages.get_paginated_response(
-            [
-                {"item": item, "reason": row.reason}
-                for item, row in zip(items_json(row.item for row in page), page, strict=True)
-            ]
+            [{"item": item, "reason": reasons[item["id"]]} for item in items_json(list(reasons))]
         )
 
 

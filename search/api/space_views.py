@@ -74,11 +74,9 @@ class FailuresView(APIView):
         space = object_for(request.user, EmbeddingSpace.objects.all(), pk)
         pages = Pages()
         page = pages.paginate_queryset(pending.failures(space), request, self) or []
+        reasons = {row.item_id: row.reason for row in page}
         return pages.get_paginated_response(
-            [
-                {"item": item, "reason": row.reason}
-                for item, row in zip(items_json(row.item for row in page), page, strict=True)
-            ]
+            [{"item": item, "reason": reasons[item["id"]]} for item in items_json(list(reasons))]
         )
 
 

@@ -18,7 +18,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from datasets.access import dataset_for
-from datasets.api.rendering import ITEM_FIELDS, items_json, thumbnail_url
+from datasets.api.rendering import items_json, thumbnail_url
 from datasets.api.serializers import page_of
 from datasets.api.views.items import ids_as_bytes, picture
 from datasets.models import Dataset, Item, Region
@@ -108,25 +108,20 @@ class SearchView(APIView):
             after=answers.parse_after(asked.get("after")),
             exact=asked.get("exact", False),
         )
-        found = Item.objects.only(*ITEM_FIELDS).in_bulk(answer.best.item_ids.tolist())
-        ranked = [
-            (found[pk], score)
-            for pk, score in zip(answer.best.item_ids.tolist(), answer.best.scores.tolist(), strict=True)
-            if pk in found
-        ]
+        scores = dict(zip(answer.best.item_ids.tolist(), answer.best.scores.tolist(), strict=True))
         histogram = answer.histogram
         regions = _regions_of(answer.best)
-        marked = fulltext.highlights([item.pk for item, _ in ranked], query.text) if answer.matched is not None else {}
+        marked = fulltext.highlights(list(scores), query.text) if answer.matched is not None else {}
         return Response(
             {
                 "results": [
                     {
                         "item": item,
-                        "score": None if math.isnan(score) else score,
+                        "score": None if math.isnan(scores[item["id"]]) else scores[item["id"]],
                         "highlights": marked.get(item["id"], []),
                     }
                     | ({"region": regions[item["id"]]} if item["id"] in regions else {})
-                    for item, (_, score) in zip(items_json(item for item, _ in ranked), ranked, strict=True)
+                    for item in items_json(list(scores))
                 ],
                 "exact": answer.is_exact,
                 "embedded": answer.embedded,

@@ -168,12 +168,27 @@ def test_the_cheaper_way_is_chosen(many: Dataset) -> None:
     assert not half.uses_index  # of so few, comparing a thousand takes no time
 
 
-def test_what_the_index_misses_the_sample_tells(many: Dataset) -> None:
-    best = vectors.Ranked(np.array([1, 2]), np.array([0.9, 0.8]))
-    sampled = np.array([2, 3, 4])
-    assert not answers._is_astray(best, sampled, np.array([0.8, 0.7, 0.1], dtype=np.float32))
-    assert not answers._is_astray(best, sampled, np.array([0.85, 0.7, 0.1], dtype=np.float32))
-    assert answers._is_astray(best, sampled, np.array([0.8, 0.85, 0.1], dtype=np.float32))
+def test_where_the_index_is_astray_the_sample_leads_it(many: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    space, number = space_of(many), 60
+    ids = list(many.items.order_by("pk").values_list("pk", flat=True)[:number])
+    close = vectors.normalised(made(1, seed=3) + 0.05 * made(number, seed=4))
+    put(space, ids, close)
+    build(many)
+    asked, vector = ask(many)
+    nearest, looks = vectors.nearest, []
+
+    def astray(space: EmbeddingSpace, query: vectors.Vectors, **options: Any) -> vectors.Ranked:
+        """On lonely clusters, an index may look for a query in the wrong place."""
+        looks.append(query)
+        place = -query if np.allclose(query, vector, atol=1e-3) else query
+        return vectors.scored(space, query, nearest(space, place, **options).item_ids)
+
+    monkeypatch.setattr(vectors, "nearest", astray)
+    answer = answers.run(asked, limit=number)
+    assert not answer.is_exact
+    assert len(looks) > 1
+    assert set(answer.best.item_ids.tolist()) == set(ids)
+    assert answer.best.scores.tolist() == sorted(answer.best.scores.tolist(), reverse=True)
 
 
 def test_a_bad_index_is_built_anew_while_it_answers(many: Dataset) -> None:

@@ -46,8 +46,8 @@ def datasets_json(datasets: list[Dataset], user: Any) -> list[dict[str, Any]]:
         running.setdefault(dataset_id, []).append(job_id)
     spaces = extras.spaces_of(ids)
     typical = statistics.typical_items(ids)
-    shown = iter(items_json((item for items in typical.values() for item in items), max_text=_PREVIEW_CHARACTERS))
-    pictures = {pk: [next(shown) for _ in items] for pk, items in typical.items()}
+    shown = items_json([item for items in typical.values() for item in items], max_text=_PREVIEW_CHARACTERS)
+    pictures = {item["id"]: item for item in shown}
     none = statistics.DatasetCounts(0, 0, 0)
     return [
         {
@@ -63,7 +63,7 @@ def datasets_json(datasets: list[Dataset], user: Any) -> list[dict[str, Any]]:
             "labeled_count": counts.get(dataset.pk, none).labeled,
             "failed_count": counts.get(dataset.pk, none).unreadable,
             "spaces": spaces.get(dataset.pk, []),
-            "preview": pictures.get(dataset.pk, []),
+            "preview": [pictures[item] for item in typical.get(dataset.pk, []) if item in pictures],
             "running_jobs": running.get(dataset.pk, []),
         }
         for dataset in datasets

@@ -63,18 +63,17 @@ class ItemsView(APIView):
     )
     def get(self, request: Request, pk: int) -> Response:
         dataset = dataset_for(request.user, pk)
-        items = filters.items_of(dataset)
         max_text = max_text_of(request)
         if "ids" in request.query_params:
             wanted = ids_of(request.query_params["ids"], "item")
-            found = {item.pk: item for item in items.filter(pk__in=wanted)}
-            results = items_json((found[i] for i in wanted if i in found), max_text=max_text)
-            return Response({"results": results, "next": None})
-        items = filters.parse(dataset, raw_filter(request)).apply(items)
+            return Response({"results": items_json(wanted, dataset=dataset, max_text=max_text), "next": None})
+        items = filters.parse(dataset, raw_filter(request)).apply(filters.items_of(dataset))
         pages = Pages()
-        pages.ordering = order_of(request)  # type: ignore[assignment]
-        page = pages.paginate_queryset(items, request, self) or []
-        return pages.get_paginated_response(items_json(page, max_text=max_text))
+        order = order_of(request)
+        pages.ordering = order  # type: ignore[assignment]
+        # The page's place is read off its rows; what they say is not needed yet.
+        page = pages.paginate_queryset(items.only(*(key.removeprefix("-") for key in order)), request, self) or []
+        return pages.get_paginated_response(items_json([item.pk for item in page], max_text=max_text))
 
 
 class IdsView(APIView):
