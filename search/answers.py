@@ -14,7 +14,8 @@ from django.db.models import QuerySet
 from datasets import filters, totals
 from datasets.models import Dataset, Item, Region
 
-from . import coverage, fulltext, planning, query, region_ranking, vectors
+from . import calibration, coverage, fulltext, indexing, ordinary, planning, query, region_ranking, vectors
+from .calibration import Calibration, Evidence
 from .examples import MAX_EXAMPLES, InvalidQuery
 from .fulltext import Mode
 from .models import EmbeddingSpace
@@ -22,7 +23,8 @@ from .planning import Plan
 from .query import Part, Query
 from .region_ranking import NoRegions
 from .samples import Sample
-from .vectors import Histogram, Place, Ranked, Vectors
+from .scores import Histogram, Scores, Spread
+from .vectors import Place, Ranked, Vectors
 
 _MOST_SCORE = 2.0  # a cosine, and room for rounding
 _MOST_BESIDE = 3  # places of the sample that are searched beside the query's own
@@ -35,11 +37,26 @@ class Answer:
     best: Ranked
     total: int  # items that the filter lets pass, embedded or not
     embedded: int  # of them with a vector
-    histogram: Histogram
+    spread: Spread | None  # of the scores of everything compared; None: nothing was
     is_exact: bool
     plan: Plan
     next: dict[str, Any] | None  # where the next page begins: what ``parse_after`` reads
     matched: int | None = None  # items under the filter that hold the words, where words count as such
+    calibration: Calibration = calibration.UNKNOWN
+
+    @property
+    def histogram(self) -> Histogram:
+        return self.spread.histogram if self.spread else Histogram(0.0, 0.0, [])
+
+    @property
+    def percentiles(self) -> list[float | None]:
+        """For each of ``best``: of all that were compared, the share that scores lower, 0 to 100. Through an index it goes by
+        the place, for the sample knows nothing of the very best."""
+        number = len(self.best.item_ids)
+        if self.spread is None:
+            return [None] * number
+        lower = self.spread.lower(self.best.scores) if self.is_exact else 1 - (1 + np.arange(number)) / self.embedded
+        return np.round(100 * np.maximum(lower, 0), 4).tolist()
 
 
 @dataclass(frozen=True)
@@ -114,21 +131,24 @@ def _fused(
     words = fulltext.by_words(holding.best.item_ids.tolist(), asked.text)
     if limit is None:
         alike = vectors.rank_all(space, vector, items)
-        embedded, histogram = len(alike.item_ids), Histogram.of(alike.scores)
+        embedded, spread, own = len(alike.item_ids), Spread.of(alike.scores), _own(asked, alike)
     else:
-        scored = vectors.rank(space, vector, items, limit=max(limit, fulltext.POOL), min_score=min_score)
-        alike, embedded, histogram = scored.best, scored.embedded, scored.histogram
+        scored = vectors.rank(
+            space, vector, items, limit=max(limit, fulltext.POOL), min_score=min_score, examples=asked.example_items
+        )
+        alike, embedded, spread, own = scored.best, scored.embedded, scored.spread, scored.own
     best = fulltext.fuse(alike, holding.best, words, limit)
     return Answer(
         space,
         best,
         total=totals.of_items(asked.items),
         embedded=embedded,
-        histogram=histogram,
+        spread=spread,
         is_exact=True,
         plan=Plan(False, "Words are compared as they stand and by what they mean, each with every text.", embedded),
         next={"shown": best.item_ids.tolist()} if len(best.item_ids) == limit else None,
         matched=holding.total,
+        calibration=_calibrated(space, asked, spread, own),
     )
 
 
@@ -162,15 +182,21 @@ def _through_index(
         is_complete = embedded == totals.of_items(filters.items_of(asked.dataset))
         embedded = total if is_complete else coverage.embedded(space, asked.items)
     shown = _at_least(best, min_score)
+    others = ~np.isin(sample.item_ids, asked.example_items)
+    seen = Spread.of(scores[others], standing_for=embedded)
+    top = best.scores[~np.isin(best.item_ids, asked.example_items)]
     return Answer(
         space,
         shown,
         total=total,
         embedded=embedded,
-        histogram=Histogram.of(scores, standing_for=embedded),
+        spread=Spread.of(scores, standing_for=embedded),
         is_exact=False,
         plan=plan,
         next={"shown": best.item_ids.tolist()} if len(shown.item_ids) == limit else None,
+        calibration=calibration.judge(
+            Evidence(seen, embedded, top), ordinary.of(space, plan.rows, asked.compared_words)
+        ),
     )
 
 
@@ -202,16 +228,26 @@ def _exactly(
 ) -> Answer:
     after = after or After(None)
     items = asked.items if asked.filter else None
-    found = vectors.rank(space, vector, items, limit=limit, min_score=min_score, after=after.place, without=after.shown)
+    found = vectors.rank(
+        space,
+        vector,
+        items,
+        limit=limit,
+        min_score=min_score,
+        after=after.place,
+        without=after.shown,
+        examples=asked.example_items,
+    )
     return Answer(
         space,
         found.best,
         total=totals.of_items(asked.items) if items is None else found.total,
         embedded=found.embedded,
-        histogram=found.histogram,
+        spread=found.spread,
         is_exact=True,
         plan=plan,
         next=_following(found.best, limit, after),
+        calibration=_calibrated(space, asked, found.spread, found.own),
     )
 
 
@@ -231,16 +267,19 @@ def _by_regions(
     after: After | None = None,
 ) -> Answer:
     place = after.place if after else None
-    found = region_ranking.rank(space, vector, asked.items, limit=limit, min_score=min_score, after=place)
+    found = region_ranking.rank(
+        space, vector, asked.items, limit=limit, min_score=min_score, after=place, examples=asked.example_items
+    )
     return Answer(
         space,
         found.best,
         total=asked.items.count(),
         embedded=found.embedded,
-        histogram=found.histogram,
+        spread=found.spread,
         is_exact=True,
         plan=Plan(False, "Every item and every region under the filter is compared.", found.embedded),
         next=_following(found.best, limit, after or After(None)) if limit else None,
+        calibration=_calibrated(space, asked, found.spread, found.own, regions=found.best.regions),
     )
 
 
@@ -262,7 +301,7 @@ def _listed(asked: Query, limit: int | None, after: After | None = None) -> Answ
         Ranked(ids, np.full(len(ids), np.nan)),
         total=len(ids) if limit is None else asked.items.count(),
         embedded=0,
-        histogram=Histogram(0.0, 0.0, []),
+        spread=None,
         is_exact=True,
         plan=Plan(False, "Nothing is compared: the filter alone answers.", 0),
         next={"place": [0.0, int(ids[-1])]} if len(ids) == limit else None,
@@ -281,19 +320,31 @@ def rank_all(asked: Query) -> Answer:
         return _fused(asked, space, vector, limit=None)
     ranked = vectors.rank_all(space, vector, asked.items if asked.filter else None)
     total = asked.items.count()
-    histogram = Histogram.of(ranked.scores)
-    plan = Plan(False, "All are wanted.", len(ranked.item_ids))
+    spread = Spread.of(ranked.scores)
     return Answer(
         space,
         ranked,
         total,
         len(ranked.item_ids),
-        histogram,
+        spread,
         is_exact=True,
-        plan=plan,
+        plan=Plan(False, "All are wanted.", len(ranked.item_ids)),
         next=None,
         matched=total if asked.mode is Mode.WORDS else None,
+        calibration=_calibrated(space, asked, spread, _own(asked, ranked)),
     )
+
+
+def _own(asked: Query, ranked: Ranked) -> Scores:
+    """What the examples themselves score."""
+    return ranked.scores[np.isin(ranked.item_ids, asked.example_items)]
+
+
+def _calibrated(space: EmbeddingSpace, asked: Query, spread: Spread, own: Scores, *, regions: int = 0) -> Calibration:
+    seen = spread.without(own)
+    rows = max(indexing.standing_lately(space).rows, spread.number)
+    evidence = Evidence(seen, seen.number + regions, top=np.empty(0))
+    return calibration.judge(evidence, ordinary.of(space, rows, asked.compared_words))
 
 
 def rank_with_parts(asked: Query, items: QuerySet[Item]) -> tuple[EmbeddingSpace, list[Part], Ranked]:

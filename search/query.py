@@ -58,6 +58,16 @@ class Query:
         return self.image_area is not None or any(one.is_area for one in (*self.like, *self.unlike))
 
     @property
+    def compared_words(self) -> str:
+        """What is compared where nothing but words is."""
+        return "" if self.like or self.image else self.words
+
+    @property
+    def example_items(self) -> list[int]:
+        """Items that are wanted as they are, or in part: what they score tells nothing of the others."""
+        return [one.item_id for one in self.like]
+
+    @property
     def items(self) -> QuerySet[Item]:
         """Those that the filter lets pass."""
         return self.filter.apply(filters.items_of(self.dataset))

@@ -7,7 +7,7 @@ is: no sort, and no second look at millions of vectors.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +22,8 @@ from datasets.models import Item, Region
 
 from . import vectors
 from .models import EmbeddingSpace
-from .vectors import HISTOGRAM_BINS, Histogram, Place, Ranked, Vectors
+from .scores import BINS, Spread
+from .vectors import Place, Ranked, Vectors
 
 # A score is a float32: from 1/64 on, thirty bits hold it to the last digit. Thirty-three hold eight thousand million ids.
 _SCORE_STEPS = 2**29
@@ -52,7 +53,8 @@ def has_vectors(space: EmbeddingSpace) -> bool:
 class Found:
     best: RankedByRegion
     embedded: int  # items with a vector, of their own or of a region
-    histogram: Histogram
+    spread: Spread
+    own: npt.NDArray[np.float64]  # scores of the items that are examples themselves
 
 
 def rank(
@@ -63,6 +65,7 @@ def rank(
     limit: int | None,
     min_score: float | None = None,
     after: Place | None = None,
+    examples: Sequence[int] = (),
 ) -> Found:
     """As ``vectors.rank``; all with no ``limit``. Of equal ones the whole item goes before its regions, and a lower id before a
     higher."""
@@ -71,23 +74,21 @@ def rank(
     named = {
         "limit": limit,
         "min_score": min_score,
-        "bins": HISTOGRAM_BINS,
+        "bins": BINS,
+        "examples": list(examples),
         "after_score": after_score,
         "after_id": after_id,
     }
     with _scanning() as cursor:
         cursor.execute(scored + _RANK, {**params, **named})
-        embedded, regions, least, greatest, bins, item_ids, scores, region_ids = cursor.fetchone()
-    counts = [0] * HISTOGRAM_BINS
-    for bin_number, number in bins or ():
-        counts[bin_number - 1] = number
+        embedded, regions, least, greatest, own, bins, item_ids, scores, region_ids = cursor.fetchone()
     best = RankedByRegion(
         item_ids=np.array(item_ids or [], dtype=np.int64),
         scores=np.array(scores or [], dtype=np.float64),
         region_ids=np.array(region_ids or [], dtype=np.int64),
         regions=regions or 0,
     )
-    return Found(best, embedded, Histogram(least or 0.0, greatest or 0.0, counts))
+    return Found(best, embedded, Spread.counted(least, greatest, bins), np.array(own or [], dtype=np.float64))
 
 
 def scoring_at_least(
@@ -159,7 +160,9 @@ WITH whole AS MATERIALIZED (
 
 _RANK = """
 , bounds AS (
-    SELECT count(*) AS embedded, sum(regions)::bigint AS regions, min(score) AS least, max(score) AS greatest FROM scored
+    SELECT count(*) AS embedded, sum(regions)::bigint AS regions, min(score) AS least, max(score) AS greatest,
+           array_agg(score) FILTER (WHERE item_id = ANY(%(examples)s::bigint[])) AS own
+      FROM scored
 ), bins AS (
     SELECT CASE WHEN greatest > least THEN least(width_bucket(score, least, greatest, %(bins)s), %(bins)s) ELSE 1 END AS bin,
            count(*) AS number
@@ -170,7 +173,7 @@ _RANK = """
        AND (%(after_score)s::float8 IS NULL OR score < %(after_score)s OR (score = %(after_score)s AND item_id > %(after_id)s))
      ORDER BY score DESC, item_id LIMIT %(limit)s
 )
-SELECT embedded, regions, least, greatest,
+SELECT embedded, regions, least, greatest, own,
        (SELECT json_agg(json_build_array(bin, number)) FROM bins),
        (SELECT array_agg(item_id ORDER BY score DESC, item_id) FROM best),
        (SELECT array_agg(score ORDER BY score DESC, item_id) FROM best),

@@ -19,10 +19,9 @@ from psycopg import sql
 from datasets.models import Dataset, Item, Region
 
 from .models import EmbeddingSpace
+from .scores import BINS, Spread
 
 Vectors = npt.NDArray[np.float32]
-
-HISTOGRAM_BINS = 60
 
 
 class WrongVectors(ValueError):
@@ -303,31 +302,6 @@ def count(space: EmbeddingSpace, items: QuerySet[Item] | None = None) -> int:
 
 
 @dataclass(frozen=True)
-class Histogram:
-    """Counts of scores in equal bins between the least and the greatest."""
-
-    least: float
-    greatest: float
-    counts: list[int]
-    sampled: int | None = None  # of so many items that stand for all; ``None``: of all
-
-    @classmethod
-    def of(cls, scores: npt.NDArray[np.floating[Any]], *, standing_for: int | None = None) -> Histogram:
-        """Of ``scores``; when they are a sample, ``standing_for`` so many."""
-        if not len(scores):
-            return cls(0.0, 0.0, [0] * HISTOGRAM_BINS, sampled=None if standing_for is None else 0)
-        counts, edges = np.histogram(scores, bins=HISTOGRAM_BINS)
-        if standing_for is not None:
-            counts = np.rint(counts * (standing_for / len(scores)))
-        return cls(
-            float(edges[0]),
-            float(edges[-1]) if scores.max() > scores.min() else float(edges[0]),
-            counts.astype(int).tolist(),
-            sampled=None if standing_for is None else len(scores),
-        )
-
-
-@dataclass(frozen=True)
 class Ranked:
     """Items best first; ties go by id."""
 
@@ -342,7 +316,8 @@ class Scored:
     best: Ranked
     total: int  # items under the filter; without one, those with a vector
     embedded: int  # of them with a vector
-    histogram: Histogram  # of their scores
+    spread: Spread  # of their scores
+    own: npt.NDArray[np.float64]  # scores of the items that are examples themselves, which say nothing
 
 
 Place = tuple[float, int]  # of an item in a ranking: its score and id
@@ -357,11 +332,13 @@ def rank(
     min_score: float | None = None,
     after: Place | None = None,
     without: Sequence[int] = (),
+    examples: Sequence[int] = (),
 ) -> Scored:
     """Score every one of ``items`` (of the space, when ``None``) that has a vector, exactly; the best ``limit`` of them that come ``after`` that place and
     are not among ``without``.
 
-    ``query`` is ``(space.dimension,)``, L2-normalised. Everything but ``best`` is of all ``items``. One statement.
+    ``query`` is ``(space.dimension,)``, L2-normalised. Everything but ``best`` is of all ``items``. One statement. ``examples``
+    are the items that ``query`` was made of.
     """
     scored, params = _scored(space, query, items)
     after_score, after_id = after or (None, None)
@@ -372,19 +349,18 @@ def rank(
         "after_score": after_score,
         "after_id": after_id,
         "without": list(without),
-        "bins": HISTOGRAM_BINS,
+        "examples": list(examples),
+        "bins": BINS,
     }
     with connection.cursor() as cursor:
         cursor.execute(scored + _RANK, named)
-        total, embedded, least, greatest, bins, item_ids, scores = cursor.fetchone()
-    counts = [0] * HISTOGRAM_BINS
-    for bin_number, number in bins or ():
-        counts[bin_number - 1] = number
+        total, embedded, least, greatest, own, bins, item_ids, scores = cursor.fetchone()
     return Scored(
         Ranked(np.array(item_ids or [], dtype=np.int64), np.array(scores or [], dtype=np.float64)),
         total=total,
         embedded=embedded,
-        histogram=Histogram(least or 0.0, greatest or 0.0, counts),
+        spread=Spread.counted(least, greatest, bins),
+        own=np.array(own or [], dtype=np.float64),
     )
 
 
@@ -505,7 +481,9 @@ def _scored(space: EmbeddingSpace, query: Vectors, items: QuerySet[Item] | None)
 
 _RANK = """
 , bounds AS (
-    SELECT count(*) AS total, count(score) AS embedded, min(score) AS least, max(score) AS greatest FROM scored
+    SELECT count(*) AS total, count(score) AS embedded, min(score) AS least, max(score) AS greatest,
+           array_agg(score) FILTER (WHERE item_id = ANY(%(examples)s::bigint[]) AND score IS NOT NULL) AS own
+      FROM scored
 ), bins AS (
     SELECT CASE WHEN greatest > least THEN least(width_bucket(score, least, greatest, %(bins)s), %(bins)s) ELSE 1 END AS bin,
            count(*) AS number
@@ -518,7 +496,7 @@ _RANK = """
        AND item_id <> ALL(%(without)s::bigint[])
      ORDER BY score DESC, item_id LIMIT %(limit)s
 )
-SELECT total, embedded, least, greatest,
+SELECT total, embedded, least, greatest, own,
        (SELECT json_agg(json_build_array(bin, number)) FROM bins),
        (SELECT array_agg(item_id ORDER BY score DESC, item_id) FROM best),
        (SELECT array_agg(score ORDER BY score DESC, item_id) FROM best)

@@ -133,6 +133,11 @@ class ResultSerializer(serializers.Serializer[Any]):
         allow_null=True,
         help_text="Cosine, -1 to 1; with regions, the best of the item and of these. null where the filter alone has answered.",
     )
+    percentile = serializers.FloatField(
+        allow_null=True,
+        help_text="Of all items that were compared, the share that scores lower, 0 to 100; through an index, by the place in the "
+        "order. null where score is.",
+    )
     region = ScoredRegionSerializer(
         required=False, help_text="The region that was best; none when the item as a whole was."
     )
@@ -197,6 +202,21 @@ class AnswerSerializer(serializers.Serializer[Any]):
         allow_null=True, help_text="That were compared; null when only whole items were."
     )
     histogram = HistogramSerializer(help_text="Scores of all embedded items under the filter.")
+    stands_out = serializers.BooleanField(
+        allow_null=True,
+        help_text="Whether anything scores more than what is ordinary in the space; null where too little is known to tell.",
+    )
+    suggested_min_score = serializers.FloatField(
+        allow_null=True,
+        help_text="A cut: half way from the middle of all scores to the best. null unless something stands out.",
+    )
+    best_score = serializers.FloatField(
+        allow_null=True, help_text="Of all items that are no examples themselves, on whatever page."
+    )
+    ordinary_score = serializers.FloatField(
+        allow_null=True, help_text="The score with which a single item stands out. null where too little is known."
+    )
+    verdict = serializers.CharField(allow_blank=True, help_text="A sentence, when nothing stands out.")
     next = FilterField(allow_null=True, help_text="Send it as “after” for the next page; null on the last one.")
     took_ms = serializers.FloatField()
     space = SpaceSerializer(allow_null=True, help_text="null where the filter alone has answered.")

@@ -26,6 +26,7 @@ from datasets.models import Dataset, Item, Region
 from .. import answers, encoders, fulltext, offers, reasons
 from .. import query as queries
 from ..answers import Answer
+from ..calibration import Calibration
 from ..query import InvalidQuery, Query
 from ..reasons import Likeness
 from ..region_ranking import RankedByRegion
@@ -108,7 +109,9 @@ class SearchView(APIView):
             after=answers.parse_after(asked.get("after")),
             exact=asked.get("exact", False),
         )
-        scores = dict(zip(answer.best.item_ids.tolist(), answer.best.scores.tolist(), strict=True))
+        ids = answer.best.item_ids.tolist()
+        scores = dict(zip(ids, answer.best.scores.tolist(), strict=True))
+        percentiles = dict(zip(ids, answer.percentiles, strict=True))
         histogram = answer.histogram
         regions = _regions_of(answer.best)
         marked = fulltext.highlights(list(scores), query.text) if answer.matched is not None else {}
@@ -118,6 +121,7 @@ class SearchView(APIView):
                     {
                         "item": item,
                         "score": None if math.isnan(scores[item["id"]]) else scores[item["id"]],
+                        "percentile": percentiles[item["id"]],
                         "highlights": marked.get(item["id"], []),
                     }
                     | ({"region": regions[item["id"]]} if item["id"] in regions else {})
@@ -134,6 +138,7 @@ class SearchView(APIView):
                     "counts": histogram.counts,
                     "sampled": histogram.sampled,
                 },
+                **_calibration_json(answer.calibration),
                 "next": answer.next,
                 "took_ms": elapsed_ms(began),
                 "space": space_json(answer.space, answer.embedded) if answer.space else None,
@@ -238,7 +243,18 @@ def _compared(answer: Answer) -> int | None:
     return answer.best.regions if isinstance(answer.best, RankedByRegion) else None
 
 
+def _calibration_json(found: Calibration) -> dict[str, Any]:
+    return {
+        "stands_out": found.stands_out,
+        "suggested_min_score": found.suggested,
+        "best_score": found.best,
+        "ordinary_score": found.bar,
+        "verdict": found.verdict,
+    }
+
+
 def _headers(answer: Answer, query: Query, id_type: str, began: float) -> dict[str, Any]:
+    found = answer.calibration
     return {
         "X-Count": len(answer.best.item_ids),
         "X-Id-Type": id_type,
@@ -246,10 +262,18 @@ def _headers(answer: Answer, query: Query, id_type: str, began: float) -> dict[s
         "X-Total": answer.total,
         "X-Matched": "" if answer.matched is None else answer.matched,
         "X-Exact": str(answer.is_exact).lower(),
+        "X-Stands-Out": _header(found.stands_out),
+        "X-Suggested-Min-Score": _header(found.suggested),
+        "X-Best-Score": _header(found.best),
+        "X-Ordinary-Score": _header(found.bar),
         "X-Took-Ms": elapsed_ms(began),
         "X-Query-Image": query.image.sha256 if query.image else "",
         "X-Space": f"{answer.space.encoder}/{answer.space.output}" if answer.space else "",
     }
+
+
+def _header(value: float | bool | None) -> str:
+    return json.dumps(value) if value is not None else ""
 
 
 def elapsed_ms(began: float) -> float:
