@@ -5,6 +5,7 @@ export type Action =
   | "similar"
   | "more"
   | "less"
+  | "cut"
   | "left"
   | "right"
   | "up"
@@ -55,6 +56,7 @@ export const SHORTCUTS: Shortcut[] = [
   },
   { action: "more", keys: ["+", "="], shown: "+", does: "more like it (or the selection)", group: "Find" },
   { action: "less", keys: ["-"], shown: "−", does: "less like it", group: "Find" },
+  { action: "cut", keys: ["c"], shown: "C", does: "take the suggested cut, or leave it", group: "Find" },
   {
     action: "left",
     keys: ["ArrowLeft"],

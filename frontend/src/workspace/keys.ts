@@ -82,6 +82,8 @@ function run(action: Action, isExtending: boolean, { workspace, acts, layout, fo
       return workspace.refine(chosen(), "like");
     case "less":
       return workspace.refine(chosen(), "unlike");
+    case "cut":
+      return workspace.toggleSuggestedCut();
     case "home":
       return move(workspace, 0, isExtending);
     case "end":

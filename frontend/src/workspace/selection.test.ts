@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { Order } from "../lib/api/binary";
+import { UNCALIBRATED, type Order } from "../lib/api/binary";
 import { countAbove, Selection } from "./selection.svelte";
 import { EMPTY } from "./view";
 
@@ -14,6 +14,7 @@ const order: Order = {
   image: "",
   matched: null,
   isBeginning: false,
+  calibration: UNCALIBRATED,
 };
 const score = (id: number) => order.scores![order.ids.indexOf(id)]!;
 const searched = { ...EMPTY, like: [10] };

@@ -2,13 +2,14 @@
 // Made while a component is set up: its queries live as long as that component.
 import { createQuery, keepPreviousData } from "@tanstack/svelte-query";
 import { api, body, type Dataset, type User } from "../lib/api/client";
-import { fetchIds, fetchRanking, parted, type Order } from "../lib/api/binary";
+import { fetchIds, fetchRanking, parted, UNCALIBRATED, type Order } from "../lib/api/binary";
 import { classes, dataset, isRunning, jobs, POLL_IDLE_MS, queryClient } from "../lib/api/queries";
 import { router } from "../lib/router.svelte";
 import { ItemWindow } from "./grid/items.svelte";
 import { FoundRegions } from "./regions/found.svelte";
 import { RegionsShown } from "./regions/shown.svelte";
 import { distinct, fourOf, writeExample, type Example } from "./search/examples";
+import { falling, shareAtLeast, topText } from "./search/standing";
 import { conditions, joined, understood } from "./search/understood";
 import { countAbove, Selection } from "./selection.svelte";
 import { EMPTY, filterQuery, isFiltered, isSearch, queryBody, readView, writeView, type View } from "./view";
@@ -53,6 +54,7 @@ const NOTHING: Order = {
   image: "",
   matched: null,
   isBeginning: false,
+  calibration: UNCALIBRATED,
 };
 const SIDE = "tile-side";
 /** While items arrive, their number is asked for this often; what is shown follows when it has changed. */
@@ -198,6 +200,11 @@ export class Workspace extends Opened {
   readonly focused = $derived<number | null>(this.shown.ids[this.focus] ?? null);
   /** How many of the found are at the cut or above it. */
   readonly above = $derived(countAbove(this.order, this.view.min));
+  readonly #falling = $derived(falling(this.order));
+  /** Nothing of what was found is more like the query than anything is. */
+  readonly isDoubtful = $derived(
+    this.isSearching && this.tab === "found" && this.order.calibration.standsOut === false,
+  );
 
   readonly role = $derived(this.dataset.data?.role ?? "viewer");
   readonly canLabel = $derived(this.role !== "viewer");
@@ -317,6 +324,18 @@ export class Workspace extends Opened {
   scoreAt(position: number): number | null {
     const score = this.shown.scores?.[position];
     return score === undefined || Number.isNaN(score) ? null : score;
+  }
+
+  /** “top 0.8 %”: where a score stands among all that were compared. */
+  placeOf(score: number): string {
+    return topText(shareAtLeast(this.#falling, this.order.embedded, score));
+  }
+
+  /** Cut where it is suggested, or no more. */
+  toggleSuggestedCut() {
+    const { suggestedCut } = this.order.calibration;
+    if (suggestedCut !== null && this.isSearching && this.tab === "found")
+      this.show({ min: this.view.min === suggestedCut ? null : suggestedCut }, { replace: true });
   }
 
   /** The region of the item at this position that the search found, or null: the item as a whole. */

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { parted, type Order } from "./binary";
+import { parted, UNCALIBRATED, type Order } from "./binary";
 
 const order: Order = {
   ids: Uint32Array.of(1, 2, 3, 4),
@@ -12,6 +12,7 @@ const order: Order = {
   image: "",
   matched: 2,
   isBeginning: false,
+  calibration: UNCALIBRATED,
 };
 
 test("what is above the cut comes first, in the order that it had", () => {

@@ -3,6 +3,19 @@ import { request } from "./client";
 
 export type Ids = Uint32Array | Float64Array;
 
+/** What scores are worth in this search. */
+export interface Calibration {
+  /** Whether the best of it is more than what is ordinary here; null where too little is known to tell. */
+  standsOut: boolean | null;
+  suggestedCut: number | null;
+  /** Of what is no example itself. */
+  best: number | null;
+  /** The score with which a single item stands out. */
+  ordinary: number | null;
+}
+
+export const UNCALIBRATED: Calibration = { standsOut: null, suggestedCut: null, best: null, ordinary: null };
+
 /** Items in the order in which the grid shows them. */
 export interface Order {
   ids: Ids;
@@ -21,6 +34,7 @@ export interface Order {
   matched: number | null;
   /** Only the best are here yet. */
   isBeginning: boolean;
+  calibration: Calibration;
 }
 
 export function readIds(buffer: ArrayBuffer, count: number, type: string | null): Ids {
@@ -47,6 +61,7 @@ export async function fetchIds(
     image: "",
     matched: null,
     isBeginning: false,
+    calibration: UNCALIBRATED,
   };
 }
 
@@ -64,6 +79,7 @@ export async function fetchRanking(
   });
   const buffer = await response.arrayBuffer();
   const header = (name: string) => response.headers.get(name) ?? "";
+  const known = (name: string) => (header(name) === "" ? null : Number(header(name)));
   const count = Number(header("X-Count"));
   const ids = readIds(buffer, count, header("X-Id-Type"));
   const scores = new Float32Array(buffer, ids.byteLength, count);
@@ -79,8 +95,14 @@ export async function fetchRanking(
     isExact: header("X-Exact") === "true",
     tookMs: Number(header("X-Took-Ms")),
     image: header("X-Query-Image"),
-    matched: header("X-Matched") === "" ? null : Number(header("X-Matched")),
+    matched: known("X-Matched"),
     isBeginning: count < Number(header("X-Embedded")),
+    calibration: {
+      standsOut: header("X-Stands-Out") === "" ? null : header("X-Stands-Out") === "true",
+      suggestedCut: known("X-Suggested-Min-Score"),
+      best: known("X-Best-Score"),
+      ordinary: known("X-Ordinary-Score"),
+    },
   };
 }
 

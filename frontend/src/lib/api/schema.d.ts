@@ -1135,6 +1135,25 @@ export interface components {
             regions: number | null;
             /** @description Scores of all embedded items under the filter. */
             histogram: components["schemas"]["Histogram"];
+            /** @description Whether anything scores more than what is ordinary in the space; null where too little is known to tell. */
+            stands_out: boolean | null;
+            /**
+             * Format: double
+             * @description A cut: half way from the middle of all scores to the best. null unless something stands out.
+             */
+            suggested_min_score: number | null;
+            /**
+             * Format: double
+             * @description Of all items that are no examples themselves, on whatever page.
+             */
+            best_score: number | null;
+            /**
+             * Format: double
+             * @description The score with which a single item stands out. null where too little is known.
+             */
+            ordinary_score: number | null;
+            /** @description A sentence, when nothing stands out. */
+            verdict: string;
             /** @description Send it as “after” for the next page; null on the last one. */
             next: {
                 [key: string]: unknown;
@@ -2055,6 +2074,11 @@ export interface components {
              * @description Cosine, -1 to 1; with regions, the best of the item and of these. null where the filter alone has answered.
              */
             score: number | null;
+            /**
+             * Format: double
+             * @description Of all items that were compared, the share that scores lower, 0 to 100; through an index, by the place in the order. null where score is.
+             */
+            percentile: number | null;
             /** @description The region that was best; none when the item as a whole was. */
             region?: components["schemas"]["ScoredRegion"];
             /** @description Where the words stand in the first 500 characters of the text: [[from, to], …]. */
