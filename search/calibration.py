@@ -5,8 +5,8 @@ The rule, the same for every search and every size (docs/searching.md has what i
 - By examples or a picture, something stands out when its score is not among the lowest 5 % of those that items of the space
   have with their own nearest neighbour: a conformal test at that level (Vovk et al. 2005).
 - By words, when there is a score at or above which at most one item in five would be by chance, as told by words that nobody
-  asked for: an empirical null (Efron 2004) and its false discovery rate; or when the best fits better than nine in ten items
-  fit the best of those words, which is how it is told where so many things are shown that every word finds something.
+  asked for: an empirical null (Efron 2004) and its false discovery rate. Or when the best fits better than 95 % of the items
+  fit the best of those words: where all sorts of things are shown, every word finds something, and chance tells nothing.
 - The cut is half way between the middle of all scores and the best one.
 """
 
@@ -21,9 +21,8 @@ import numpy.typing as npt
 
 from .scores import Scores, Spread
 
-NEIGHBOUR_LEVEL = 0.05
+LEVEL = 0.05
 FALSE_DISCOVERIES = 0.2
-FITTING = 0.9
 _CHANCE_BINS = 4_000
 
 
@@ -58,7 +57,7 @@ class Neighbours:
     scores: Scores
 
     def bar(self, compared: int) -> float | None:
-        lowest = math.floor(NEIGHBOUR_LEVEL * (len(self.scores) + 1))
+        lowest = math.floor(LEVEL * (len(self.scores) + 1))
         return float(self.scores[lowest - 1]) if lowest else None
 
     def is_surpassed(self, evidence: Evidence) -> bool | None:
@@ -71,7 +70,7 @@ class Chance:
     """Scores of items with words that nobody asked for."""
 
     above: npt.NDArray[np.float64]  # share of all pairs in each of the bins of [-1, 1] and in those above it
-    fitting: float  # what nine in ten items do not reach with the word that fits them best
+    fitting: float  # what 19 in 20 items do not reach with the word that fits them best
 
     @classmethod
     def of(cls, scores: Scores) -> Chance | None:
@@ -79,7 +78,7 @@ class Chance:
         if not scores.size:
             return None
         counts = np.bincount(_chance_bins(scores.ravel()), minlength=_CHANCE_BINS)
-        return cls(np.cumsum(counts[::-1])[::-1] / scores.size, float(np.quantile(scores.max(axis=1), FITTING)))
+        return cls(np.cumsum(counts[::-1])[::-1] / scores.size, float(np.quantile(scores.max(axis=1), 1 - LEVEL)))
 
     def share(self, scores: Scores) -> npt.NDArray[np.float64]:
         """Of pairs that score as much as each of ``scores`` or more."""

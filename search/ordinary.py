@@ -25,6 +25,7 @@ _GROWN = 0.05
 _NEIGHBOURS_OF, _ITEMS = 256, 2_048
 # More words than that are compared with sentences: these score otherwise than single words do.
 _MOST_WORDS = 5
+_TEXTS = {"words": unrelated.WORDS, "scenes": unrelated.SCENES, "remarks": unrelated.REMARKS}
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ _lock = threading.Lock()
 def of(space: EmbeddingSpace, rows: int, words: str) -> Ordinary | None:
     """For a search of ``space``, of about so many ``rows``, by these ``words``; by examples when there are none. ``None`` where
     there is nothing to look at."""
-    kind = "neighbours" if not words else "words" if len(words.split()) <= _MOST_WORDS else "sentences"
+    kind = _kind(space, words)
     found = _kept.get((space.pk, kind))
     if found is not None and found.holds(rows):
         return found.ordinary
@@ -55,6 +56,14 @@ def of(space: EmbeddingSpace, rows: int, words: str) -> Ordinary | None:
             _kept.pop(next(iter(_kept)))
         _kept[space.pk, kind] = _Kept(ordinary, rows, time.monotonic())
     return ordinary
+
+
+def _kind(space: EmbeddingSpace, words: str) -> str:
+    if not words:
+        return "neighbours"
+    if len(words.split()) <= _MOST_WORDS:
+        return "words"
+    return "scenes" if "image" in space.accepts else "remarks"
 
 
 def _sample(space: EmbeddingSpace, rows: int, size: int) -> Vectors:
@@ -82,4 +91,4 @@ def _chance(space: EmbeddingSpace, rows: int, kind: str) -> Chance | None:
 
 @lru_cache(maxsize=16)
 def _encoded(encoder: str, output: str, kind: str) -> npt.NDArray[np.float32]:
-    return encoders.get(encoder).encode_texts(unrelated.WORDS if kind == "words" else unrelated.SENTENCES)[output]
+    return encoders.get(encoder).encode_texts(_TEXTS[kind])[output]

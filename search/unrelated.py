@@ -1,6 +1,6 @@
 """Words and sentences that nobody asked for, about all sorts of things: what they score is what words score by chance.
 
-Plain nouns, and scenes as people describe pictures. Changing them moves every verdict on a search in words a little.
+Plain nouns, scenes as people describe pictures, and what people ask and write. Changing them moves every verdict on a search in words a little.
 """
 
 _WORDS = (
@@ -16,7 +16,7 @@ _WORDS = (
     " trumpet truck turtle vase village wagon wall whale wheel wheat window wine wolf worm zipper"
 )
 WORDS = _WORDS.split()
-SENTENCES = """\
+SCENES = """\
 a man plays the trumpet on a stage
 two children build a castle of sand
 a tiger sleeps under a tree
@@ -77,3 +77,44 @@ a marching band with drums
 a jar of honey and a spoon
 a soldier waves from a tank
 a map with a compass on it""".splitlines()
+REMARKS = """\
+where can I buy a second-hand piano
+my tomatoes have yellow leaves
+the concert was louder than I expected
+how long do I have to boil an egg
+she moved to the countryside last spring
+what is the capital of Mongolia
+the old lift is out of order again
+can you recommend a good dentist nearby
+he scored twice in the second half
+why do cats purr when they sleep
+the soup tasted of nothing but salt
+I forgot my umbrella on the bus
+when does the museum open on Sundays
+the new bridge will be finished in autumn
+how do I get ink out of a shirt
+their second album is much better than the first
+is it safe to swim in the lake
+the engine makes a strange noise when it is cold
+which vaccine does my puppy need
+we walked along the river until it got dark
+the committee will vote on the proposal in May
+do bees sleep in winter
+I would like to learn how to knit a scarf
+this novel has too many characters
+how many players are there in a rugby team
+the roof leaks when it rains from the west
+can I grow lemons indoors
+the flight to Oslo leaves at noon
+my neighbour plays the drums at night
+what does this medicine do to the liver
+the children built a hut in the forest
+how far away is the nearest star
+the hotel was clean but the beds were hard
+who wrote the music for this film
+a cold front brings snow to the mountains
+my back hurts when I sit for too long
+the archaeologists found a wall from Roman times
+is there a train to the airport after midnight
+how do I teach my daughter to ride a bicycle
+the printer is out of paper""".splitlines()
