@@ -15,7 +15,7 @@ from datasets import filters, totals
 from datasets.models import Dataset, Item, Region
 
 from . import calibration, coverage, fulltext, indexing, ordinary, planning, query, region_ranking, vectors
-from .calibration import Calibration, Evidence
+from .calibration import Calibration
 from .examples import MAX_EXAMPLES, InvalidQuery
 from .fulltext import Mode
 from .models import EmbeddingSpace
@@ -195,7 +195,7 @@ def _through_index(
         plan=plan,
         next={"shown": best.item_ids.tolist()} if len(shown.item_ids) == limit else None,
         calibration=calibration.judge(
-            Evidence(seen, embedded, top), ordinary.of(space, plan.rows, asked.compared_words)
+            seen, ordinary.of(space, plan.rows, asked.compared_words), best=float(top[0]) if len(top) else None
         ),
     )
 
@@ -279,7 +279,7 @@ def _by_regions(
         is_exact=True,
         plan=Plan(False, "Every item and every region under the filter is compared.", found.embedded),
         next=_following(found.best, limit, after or After(None)) if limit else None,
-        calibration=_calibrated(space, asked, found.spread, found.own, regions=found.best.regions),
+        calibration=_calibrated(space, asked, found.spread, found.own),
     )
 
 
@@ -340,11 +340,9 @@ def _own(asked: Query, ranked: Ranked) -> Scores:
     return ranked.scores[np.isin(ranked.item_ids, asked.example_items)]
 
 
-def _calibrated(space: EmbeddingSpace, asked: Query, spread: Spread, own: Scores, *, regions: int = 0) -> Calibration:
-    seen = spread.without(own)
-    rows = max(indexing.standing_lately(space).rows, spread.number)
-    evidence = Evidence(seen, seen.number + regions, top=np.empty(0))
-    return calibration.judge(evidence, ordinary.of(space, rows, asked.compared_words))
+def _calibrated(space: EmbeddingSpace, asked: Query, spread: Spread, own: Scores) -> Calibration:
+    rows = max(indexing.standing_lately(space).rows, spread.counted_number)
+    return calibration.judge(spread.without(own), ordinary.of(space, rows, asked.compared_words))
 
 
 def rank_with_parts(asked: Query, items: QuerySet[Item]) -> tuple[EmbeddingSpace, list[Part], Ranked]:

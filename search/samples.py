@@ -69,15 +69,15 @@ def of(space: EmbeddingSpace, rows: int) -> Sample:
     return drawn
 
 
-def draw(space: EmbeddingSpace, rows: int, *, size: int = SIZE) -> Sample:
+def draw(space: EmbeddingSpace, rows: int) -> Sample:
     """A new one. Neighbours on a page came together, so few are taken of each of many pages."""
     on_a_page = max(1, 8192 // (2 * space.dimension + 48))
-    per_cent = min(100.0, 100.0 * 1.2 * size * on_a_page / rows)
+    per_cent = min(100.0, 100.0 * 1.2 * SIZE * on_a_page / rows)
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT item_id, halfvec_send(vector) FROM {vectors.partition_name(space)}"
             " TABLESAMPLE SYSTEM (%s::real) WHERE random() < %s::float8 ORDER BY random() LIMIT %s",
-            [per_cent, max(1.0 / on_a_page, 100.0 / per_cent * size / rows), size],
+            [per_cent, max(1.0 / on_a_page, 100.0 / per_cent * SIZE / rows), SIZE],
         )
         found: list[Any] = cursor.fetchall()
     return Sample(

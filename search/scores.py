@@ -61,11 +61,6 @@ class Spread:
     def counted_number(self) -> int:
         return int(self.counts.sum())
 
-    @property
-    def number(self) -> int:
-        """Scores, or those that they stand for."""
-        return self.counted_number if self.standing_for is None else self.standing_for
-
     def bins_of(self, scores: Scores) -> npt.NDArray[np.int64]:
         """As ``width_bucket`` has it, to the last digit."""
         width = self.greatest - self.least
@@ -81,12 +76,6 @@ class Spread:
         """Share of all that score less than each of ``scores``. Those in the same bin do not."""
         below = np.concatenate([[0], np.cumsum(self.counts)])
         return below[self.bins_of(scores)] / max(1, self.counted_number)
-
-    def at_least(self, scores: Scores) -> npt.NDArray[np.float64]:
-        """How many of ``number`` score as much as each of ``scores`` or more. Those in the same bin do."""
-        scale = self.number / max(1, self.counted_number)
-        found: npt.NDArray[np.float64] = (1 - self.lower(scores)) * self.counted_number * scale
-        return np.where(np.asarray(scores) > self.greatest, 0.0, found)
 
     @cached_property
     def middle(self) -> float:

@@ -15,6 +15,8 @@ from datasets import labelling, media, predictions, selection
 from datasets.models import Dataset, Item, Operation
 from datasets.predictions import Predicted
 from datasets.regions import Shape
+from search import vectors
+from search.models import EmbeddingSpace
 from tests.fixtures import add_class, add_items
 
 
@@ -307,3 +309,60 @@ def test_words_are_understood_without_a_search(client: Any, dataset: Dataset, pe
     assert client.get(address(dataset, "search/understand/")).json() == {"parts": [], "words": "", "notes": []}
     refused = client.get(address(dataset, "search/understand/"), {"text": "x" * 2_001})
     assert (refused.status_code, "2,001 characters" in refused.json()["detail"]) == (400, True)
+
+
+# What a score is worth ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def alike(dataset: Dataset) -> list[Item]:
+    """Forty items with vectors, ten and ten about the same."""
+    items = add_items(dataset, 40)
+    made = np.random.default_rng(4).normal(size=(40, 1280))
+    made = made[np.arange(40) // 10 * 10] + 0.5 * made
+    space = EmbeddingSpace.objects.get(dataset=dataset, output="visual")
+    vectors.write(space, [item.pk for item in items], vectors.normalised(made))
+    return items
+
+
+def test_every_page_tells_the_place_of_its_results_and_the_same_cut(
+    client: Any, dataset: Dataset, alike: list[Item]
+) -> None:
+    body = {"like": [alike[0].pk], "limit": 15}
+    first = client.post(address(dataset, "search/"), body, format="json").json()
+    second = client.post(address(dataset, "search/"), body | {"after": first["next"]}, format="json").json()
+    places = [result["percentile"] for page in (first, second) for result in page["results"]]
+    assert places == sorted(places, reverse=True)
+    assert places[0] == 97.5
+    assert places[15:] == pytest.approx([100 * (24 - at) / 40 for at in range(15)], abs=2.6)
+    told = ("stands_out", "suggested_min_score", "best_score", "ordinary_score", "verdict")
+    assert {name: first[name] for name in told} == {name: second[name] for name in told}
+    assert (first["stands_out"], first["verdict"]) == (True, "")
+    assert first["results"][9]["score"] >= first["suggested_min_score"] > first["results"][10]["score"]
+
+
+def test_a_sentence_says_that_nothing_stands_out(client: Any, dataset: Dataset, alike: list[Item]) -> None:
+    Item.objects.filter(pk__in=[item.pk for item in alike[10:15]]).update(split="test")
+    body = {"like": [alike[0].pk], "filter": {"split": "test"}}
+    answer = client.post(address(dataset, "search/"), body, format="json").json()
+    assert (answer["stands_out"], answer["suggested_min_score"]) == (False, None)
+    assert answer["best_score"] < answer["ordinary_score"]
+    assert answer["verdict"].startswith(f"Nothing here is like that: the best score is {answer['best_score']:.2f}.")
+    assert len(answer["results"]) == 5
+
+
+def test_a_ranking_tells_the_cut_in_its_headers(client: Any, dataset: Dataset, alike: list[Item]) -> None:
+    body = {"like": [alike[0].pk]}
+    ranking = client.post(address(dataset, "ranking/"), body, format="json")
+    answer = client.post(address(dataset, "search/"), body, format="json").json()
+    assert ranking.headers["X-Stands-Out"] == "true"
+    assert float(ranking.headers["X-Suggested-Min-Score"]) == answer["suggested_min_score"]
+    assert float(ranking.headers["X-Ordinary-Score"]) == answer["ordinary_score"]
+
+
+def test_without_scores_there_are_no_places(client: Any, dataset: Dataset, people: list[Item]) -> None:
+    answer = client.post(address(dataset, "search/"), {"text": "one person on the right"}, format="json").json()
+    assert {result["percentile"] for result in answer["results"]} == {None}
+    assert (answer["stands_out"], answer["suggested_min_score"], answer["verdict"]) == (None, None, "")
+    ranking = client.post(address(dataset, "ranking/"), {"text": "one person on the right"}, format="json")
+    assert ranking.headers["X-Stands-Out"] == ""

@@ -10,7 +10,7 @@ import pytest
 
 from datasets.models import Dataset, Item
 from search import answers, calibration, encoders, ordinary, query, vectors
-from search.calibration import Chance, Evidence, Neighbours
+from search.calibration import Ordinary
 from search.models import EmbeddingSpace
 from search.scores import BINS, Spread
 from tests.fixtures import add_items
@@ -22,24 +22,14 @@ def normal(number: int, middle: float = 0.2, spread: float = 0.05, seed: int = 0
     return np.random.default_rng(seed).normal(middle, spread, number)
 
 
-def evidence(scores: Scores, *, standing_for: int | None = None, top: Scores | None = None) -> Evidence:
-    spread = Spread.of(scores, standing_for=standing_for)
-    return Evidence(spread, spread.number, np.empty(0) if top is None else top)
+WORDS = Ordinary.of_words(normal(200 * 400, seed=9).reshape(200, 400))
+NEIGHBOURS = Ordinary.of_neighbours(normal(200, 0.7, 0.05, seed=3))
+CLUSTER = normal(40, 0.75, 0.02, seed=1)
 
 
-def by_chance(number: int = 2_000) -> Chance:
-    found = Chance.of(normal(number * 100, seed=9).reshape(number, 100))
-    assert found is not None
-    return found
-
-
-NEIGHBOURS = Neighbours(np.sort(normal(200, 0.7, 0.05, seed=3)))
-CLUSTER = normal(40, 0.65, 0.02, seed=1)
-
-
-@pytest.mark.parametrize("kind", [by_chance(), NEIGHBOURS])
-def test_of_unrelated_scores_none_stands_out(kind: calibration.Ordinary) -> None:
-    found = calibration.judge(evidence(normal(500)), kind)
+@pytest.mark.parametrize("kind", [WORDS, NEIGHBOURS])
+def test_of_unrelated_scores_none_stands_out(kind: Ordinary) -> None:
+    found = calibration.judge(Spread.of(normal(500, spread=0.04)), kind)
     assert (found.stands_out, found.suggested) == (False, None)
     assert found.best is not None
     assert found.bar is not None
@@ -47,68 +37,65 @@ def test_of_unrelated_scores_none_stands_out(kind: calibration.Ordinary) -> None
     assert f"the best score is {found.best:.2f}" in found.verdict
 
 
-@pytest.mark.parametrize("kind", [by_chance(), NEIGHBOURS])
-def test_a_group_above_the_others_stands_out_and_the_cut_lies_between(kind: calibration.Ordinary) -> None:
-    found = calibration.judge(evidence(np.concatenate([normal(500), CLUSTER])), kind)
+@pytest.mark.parametrize("kind", [WORDS, NEIGHBOURS])
+def test_a_group_above_the_others_stands_out_and_the_cut_lies_between(kind: Ordinary) -> None:
+    found = calibration.judge(Spread.of(np.concatenate([normal(500), CLUSTER])), kind)
     assert (found.stands_out, found.verdict) == (True, "")
     assert found.suggested is not None
     assert normal(500).max() < found.suggested < CLUSTER.min()
 
 
-def test_many_that_are_a_little_better_stand_out_as_one_would_not() -> None:
-    little = np.full(300, 0.36)
-    chance = by_chance()
-    assert chance.fitting > 0.3
-    strict = Chance(chance.above, fitting=0.9)
-    assert strict.is_surpassed(evidence(np.concatenate([normal(500), little]))) is True
-    assert strict.is_surpassed(evidence(np.concatenate([normal(500, spread=0.02), little[:1]]))) is False
+def test_of_unrelated_words_the_stated_share_is_let_through() -> None:
+    reached = normal(400 * 200, seed=5).reshape(400, 200).max(axis=1)
+    assert np.mean(reached >= (WORDS.bar or 0)) == pytest.approx(calibration.LET_THROUGH, abs=0.05)
 
 
-def test_what_fits_better_than_items_fit_any_word_stands_out_however_many_words_fit() -> None:
-    """In a space of all sorts of things, every word finds something: by chance alone, nothing would ever stand out."""
+def test_of_ordinary_queries_the_stated_share_is_turned_away() -> None:
+    assert np.mean(normal(5_000, 0.7, 0.05, seed=8) < (NEIGHBOURS.bar or 0)) == pytest.approx(
+        calibration.TURNED_AWAY, abs=0.02
+    )
+
+
+def test_where_every_word_finds_something_no_more_is_asked_than_items_have_with_their_best() -> None:
     scores = normal(50_000, seed=4).reshape(500, 100)
     scores[np.arange(500), np.arange(500) % 100] = 0.6
-    chance = Chance.of(scores)
-    assert chance is not None
-    assert chance.is_surpassed(evidence(np.append(normal(500), 0.65))) is True
-    assert chance.is_surpassed(evidence(np.append(normal(500), 0.5))) is False
+    scores[:10, 0] = 0.9
+    scores[np.arange(100) * 5, np.arange(100)] = 0.95
+    scores[100:, :] = np.minimum(scores[100:, :], 0.6)
+    found = Ordinary.of_words(scores)
+    assert found.bar is not None
+    assert found.bar < np.quantile(scores.max(axis=0), 1 - calibration.LET_THROUGH)
 
 
 def test_equal_scores_are_all_meant_or_none() -> None:
-    same = evidence(np.full(50, 0.9))
-    found = calibration.judge(same, Neighbours(np.full(50, 0.9)))
+    same = Spread.of(np.full(50, 0.9))
+    found = calibration.judge(same, Ordinary.of_neighbours(np.full(50, 0.9)))
     assert found.stands_out
     assert found.suggested is not None
     assert found.suggested <= 0.9
-    assert calibration.judge(same, Neighbours(np.full(50, 0.95))).stands_out is False
+    assert calibration.judge(same, Ordinary.of_neighbours(np.full(50, 0.95))).stands_out is False
 
 
 def test_a_single_item_may_stand_out() -> None:
-    found = calibration.judge(evidence(np.array([0.8])), by_chance())
+    found = calibration.judge(Spread.of(np.array([0.8])), WORDS)
     assert (found.stands_out, found.suggested) == (True, 0.8)
-    assert calibration.judge(evidence(np.array([0.15])), by_chance()).stands_out is False
+    assert calibration.judge(Spread.of(np.array([0.15])), WORDS).stands_out is False
 
 
 def test_of_few_neighbours_nothing_is_concluded() -> None:
-    found = calibration.judge(evidence(normal(10)), Neighbours(np.sort(normal(10))))
+    found = calibration.judge(Spread.of(normal(10)), Ordinary.of_neighbours(normal(10)))
     assert (found.stands_out, found.suggested, found.verdict) == (None, None, "")
 
 
 def test_where_nothing_was_compared_nothing_is_said() -> None:
-    assert calibration.judge(evidence(np.empty(0)), by_chance()).stands_out is None
-    assert calibration.judge(evidence(normal(100)), None).stands_out is None
-    assert Chance.of(np.empty((0, 5))) is None
+    assert calibration.judge(Spread.of(np.empty(0)), WORDS) == calibration.UNKNOWN
+    assert Ordinary.of_words(np.empty((0, 5))).bar is None
 
 
-def test_no_more_than_the_stated_share_of_ordinary_queries_is_turned_away() -> None:
-    turned_away = [score < (NEIGHBOURS.bar(1) or 0) for score in normal(5_000, 0.7, 0.05, seed=8)]
-    assert np.mean(turned_away) == pytest.approx(calibration.LEVEL, abs=0.02)
-
-
-def test_the_best_that_the_index_finds_count_where_the_sample_lacks_them() -> None:
-    sampled = normal(2_000, spread=0.03)
-    assert calibration.judge(evidence(sampled, standing_for=1_000_000), by_chance()).stands_out is False
-    found = calibration.judge(evidence(sampled, standing_for=1_000_000, top=np.array([0.8, 0.79, 0.3])), by_chance())
+def test_the_best_that_the_index_finds_counts_where_the_sample_lacks_it() -> None:
+    sampled = Spread.of(normal(500, spread=0.03), standing_for=1_000_000)
+    assert calibration.judge(sampled, WORDS).stands_out is False
+    found = calibration.judge(sampled, WORDS, best=0.8)
     assert (found.stands_out, found.best) == (True, 0.8)
     assert found.suggested == pytest.approx(0.5, abs=0.01)
 
@@ -117,21 +104,20 @@ def test_the_best_that_the_index_finds_count_where_the_sample_lacks_them() -> No
 
 
 @pytest.mark.parametrize("number", [1, 2, 5, 1_000])
-def test_shares_and_counts_are_those_of_the_scores(number: int) -> None:
+def test_shares_are_those_of_the_scores(number: int) -> None:
     scores = normal(number)
     spread = Spread.of(scores)
     part = 1 / BINS * (scores.max() - scores.min()) + 1e-12
     for score in scores[:20]:
         lower = (scores < score).sum()
         assert (scores < score - part).sum() <= round(spread.lower(np.array([score]))[0] * number) <= lower
-        assert (scores >= score).sum() <= round(spread.at_least(np.array([score]))[0]) <= (scores >= score - part).sum()
     assert spread.middle == pytest.approx(np.sort(scores)[(number - 1) // 2], abs=part)
     assert spread.best == pytest.approx(scores.max())
 
 
 def test_what_is_left_out_is_no_longer_the_best() -> None:
     spread = Spread.of(np.array([0.1, 0.2, 0.5, 1.0])).without(np.array([1.0]))
-    assert spread.number == 3
+    assert spread.counted_number == 3
     assert spread.best == pytest.approx(0.5, abs=0.9 / BINS + 1e-9)
 
 
