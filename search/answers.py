@@ -11,7 +11,7 @@ import numpy.typing as npt
 from django.db import transaction
 from django.db.models import QuerySet
 
-from datasets import filters, totals
+from datasets import filters, passing
 from datasets.models import Dataset, Item, Region
 
 from . import coverage, fulltext, planning, query, region_ranking, vectors
@@ -122,7 +122,7 @@ def _fused(
     return Answer(
         space,
         best,
-        total=totals.of_items(asked.items),
+        total=passing.count(asked.dataset, asked.filter),
         embedded=embedded,
         histogram=histogram,
         is_exact=True,
@@ -156,10 +156,10 @@ def _through_index(
             return None
     if len(best.item_ids) < limit:
         return None
-    total = totals.of_items(asked.items)
+    total = passing.count(asked.dataset, asked.filter)
     embedded = coverage.embedded(space)
     if asked.filter:
-        is_complete = embedded == totals.of_items(filters.items_of(asked.dataset))
+        is_complete = embedded == passing.count(asked.dataset, filters.Filter())
         embedded = total if is_complete else coverage.embedded(space, asked.items)
     shown = _at_least(best, min_score)
     return Answer(
@@ -206,7 +206,7 @@ def _exactly(
     return Answer(
         space,
         found.best,
-        total=totals.of_items(asked.items) if items is None else found.total,
+        total=passing.count(asked.dataset, asked.filter) if items is None else found.total,
         embedded=found.embedded,
         histogram=found.histogram,
         is_exact=True,
@@ -235,7 +235,7 @@ def _by_regions(
     return Answer(
         space,
         found.best,
-        total=asked.items.count(),
+        total=passing.count(asked.dataset, asked.filter),
         embedded=found.embedded,
         histogram=found.histogram,
         is_exact=True,
@@ -280,7 +280,7 @@ def rank_all(asked: Query) -> Answer:
     if asked.mode is Mode.HYBRID:
         return _fused(asked, space, vector, limit=None)
     ranked = vectors.rank_all(space, vector, asked.items if asked.filter else None)
-    total = asked.items.count()
+    total = passing.count(asked.dataset, asked.filter)
     histogram = Histogram.of(ranked.scores)
     plan = Plan(False, "All are wanted.", len(ranked.item_ids))
     return Answer(
