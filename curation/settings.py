@@ -233,6 +233,7 @@ CELERY_BEAT_SCHEDULE = {
         ("recover embedding", "search.tasks.recover_embedding", 10.0),
         ("maintain indexes", "search.tasks.maintain_indexes", 15.0),
         ("purge deleted datasets", "datasets.tasks.purge_deleted_datasets", 600.0),
+        ("forget old changes", "datasets.tasks.forget_old_changes", 600.0),
     )
 }
 

@@ -80,7 +80,7 @@ class DatasetAdmin(ModelAdmin):
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """Items and labels of the page's datasets are counted in one statement."""
         page = super().get_changelist_instance(request)
-        self._counts = statistics.counts_of([dataset.pk for dataset in page.result_list])
+        self._counts = statistics.counts_of(list(page.result_list))
         return page
 
     def has_add_permission(self, request: HttpRequest) -> bool:

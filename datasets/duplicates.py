@@ -10,11 +10,10 @@ import hashlib
 import unicodedata
 from enum import StrEnum
 
-from django.db import connection
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django.db.models.expressions import RawSQL
 
-from .models import Dataset, Item, Modality
+from .models import Dataset, Modality
 
 
 class Which(StrEnum):
@@ -62,13 +61,6 @@ SELECT id, before = content AS is_extra
  WHERE before = content OR after = content
 """
 
-_TOTALS = """
-SELECT coalesce(sum(number), 0), coalesce(sum(number - 1), 0)
-  FROM (SELECT count(*) AS number FROM datasets_item
-         WHERE dataset_id = %s AND {content} IS NOT NULL AND {is_of_modality}
-         GROUP BY {content} HAVING count(*) > 1) AS content
-"""
-
 # As the indexes of Item have it, word for word: they are partial.
 _CONTENT = {
     Modality.TEXT: {"content": "text_hash", "is_of_modality": "true"},
@@ -82,31 +74,3 @@ def among(dataset: Dataset, which: Which) -> Q:
     chosen = "WHERE is_extra" if which == Which.EXTRA else ""
     statement = f"SELECT id FROM ({repeated}) AS repeated {chosen}"
     return Q(pk__in=RawSQL(statement, [dataset.pk]))  # noqa: S611  (nothing of it was typed by anybody)
-
-
-def held(dataset: Dataset, q: Q) -> Q:
-    """``q``, which is what ``among`` gave, worked out once for the rest of this transaction: a temporary table holds its
-    items. For whoever asks many questions under the same filter."""
-    ids, params = Item.objects.filter(q, dataset=dataset).order_by().values("pk").query.sql_with_params()
-    with connection.cursor() as cursor:
-        cursor.execute("DROP TABLE IF EXISTS held_duplicates")
-        cursor.execute(f"CREATE TEMP TABLE held_duplicates (item_id) ON COMMIT DROP AS {ids}", params)
-        cursor.execute("ANALYZE held_duplicates")
-    return Q(pk__in=RawSQL("SELECT held.item_id FROM held_duplicates AS held", []))
-
-
-def count(dataset: Dataset, items: QuerySet[Item] | None) -> dict[str, int]:
-    """How many of ``items`` (of all, when ``None``) are duplicates in their dataset, by ``Which``. Two statements at most."""
-    content = _CONTENT[Modality(dataset.modality)]
-    with connection.cursor() as cursor:
-        cursor.execute(_TOTALS.format(**content), [dataset.pk])
-        every, extra = cursor.fetchone()
-        if every and items is not None:
-            ids, params = items.order_by().values("pk").query.sql_with_params()
-            cursor.execute(
-                "SELECT count(*), count(*) FILTER (WHERE is_extra)"
-                f" FROM ({_REPEATED.format(**content)}) AS repeated WHERE id IN ({ids})",
-                [dataset.pk, *params],
-            )
-            every, extra = cursor.fetchone()
-    return {Which.ANY: int(every), Which.EXTRA: int(extra)}

@@ -32,6 +32,7 @@ class InvalidFilter(Refused):
 class Condition:
     key: str
     q: Q
+    value: Any = None  # as it was said
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,11 @@ def parse(dataset: Dataset, raw: Mapping[str, Any] | None) -> Filter:
         if key in _JOINED:
             conditions.append(Condition(key, _JOINED[key](dataset, key, raw)))
         elif isinstance(key, str) and key.startswith("metadata.") and len(key) > len("metadata."):
-            conditions.append(Condition(key, _metadata(key.removeprefix("metadata."), value)))
+            conditions.append(Condition(key, _metadata(key.removeprefix("metadata."), value), value))
         elif isinstance(key, str) and key.startswith("count.") and len(key) > len("count."):
             conditions.append(Condition(key, _count(dataset, "count", {key.removeprefix("count."): value})))
         elif key in _CONDITIONS:
-            conditions.append(Condition(key, _CONDITIONS[key](dataset, key, value)))
+            conditions.append(Condition(key, _CONDITIONS[key](dataset, key, value), value))
         else:
             known = ", ".join(sorted(FILTER_KEYS))
             raise InvalidFilter(f"There is no filter “{key}”. Use one of: {known}, metadata.<key> or count.<class>.")
@@ -109,7 +110,7 @@ def find_class(dataset: Dataset, name_or_id: Any) -> LabelClass:
 
 
 def _label(dataset: Dataset, key: str, value: Any) -> Q:
-    names = _list(value)
+    names = listed(value)
     classes = [find_class(dataset, name).pk for name in names if name != "unlabeled"]
     q = Q(Exists(standing_annotations().filter(label__in=classes))) if classes else Q(pk__in=[])
     if "unlabeled" in names:
@@ -123,11 +124,11 @@ def _not_label(dataset: Dataset, key: str, value: Any) -> Q:
 
 def _unlabeled(dataset: Dataset, key: str, value: Any) -> Q:
     has_label = Q(Exists(standing_annotations()))
-    return ~has_label if _bool(key, value) else has_label
+    return ~has_label if truth(key, value) else has_label
 
 
 def _status(dataset: Dataset, key: str, value: Any) -> Q:
-    values = _list(value)
+    values = listed(value)
     for one in values:
         if one not in Status.values:
             raise InvalidFilter(f"status is one of {', '.join(Status.values)}, not “{one}”.")
@@ -135,7 +136,7 @@ def _status(dataset: Dataset, key: str, value: Any) -> Q:
 
 
 def _split(dataset: Dataset, key: str, value: Any) -> Q:
-    return Q(split__in=["" if v == "none" else str(v) for v in _list(value)])
+    return Q(split__in=["" if v == "none" else str(v) for v in listed(value)])
 
 
 def _not(dataset: Dataset, key: str, value: Any) -> Q:
@@ -151,11 +152,11 @@ def _duplicates(dataset: Dataset, key: str, value: Any) -> Q:
 
 
 def _tag(dataset: Dataset, key: str, value: Any) -> Q:
-    return Q(tags__overlap=[str(v) for v in _list(value)])
+    return Q(tags__overlap=[str(v) for v in listed(value)])
 
 
 def _source(dataset: Dataset, key: str, value: Any) -> Q:
-    values = _list(value)
+    values = listed(value)
     for one in values:
         if one not in Source.values:
             raise InvalidFilter(f"source is one of {', '.join(Source.values)}, not “{one}”.")
@@ -163,7 +164,7 @@ def _source(dataset: Dataset, key: str, value: Any) -> Q:
 
 
 def _annotator(dataset: Dataset, key: str, value: Any) -> Q:
-    return Q(Exists(standing_annotations().filter(author__username__in=[str(v) for v in _list(value)])))
+    return Q(Exists(standing_annotations().filter(author__username__in=[str(v) for v in listed(value)])))
 
 
 def _confidence(dataset: Dataset, key: str, value: Any) -> Q:
@@ -174,7 +175,7 @@ def _confidence(dataset: Dataset, key: str, value: Any) -> Q:
 def _predicted(dataset: Dataset, key: str, raw: Mapping[str, Any]) -> Q:
     return predicted.saying(
         dataset,
-        [_plain(key, one) for one in _list(raw[key])],
+        [_plain(key, one) for one in listed(raw[key])],
         model=_model(raw),
         least=_number("min_confidence", raw["min_confidence"]) if _is_given(raw, "min_confidence") else None,
         greatest=_number("max_confidence", raw["max_confidence"]) if _is_given(raw, "max_confidence") else None,
@@ -182,7 +183,7 @@ def _predicted(dataset: Dataset, key: str, raw: Mapping[str, Any]) -> Q:
 
 
 def _disagrees(dataset: Dataset, key: str, raw: Mapping[str, Any]) -> Q:
-    return predicted.disagreeing(dataset, model=_model(raw), agree=not _bool(key, raw[key]))
+    return predicted.disagreeing(dataset, model=_model(raw), agree=not truth(key, raw[key]))
 
 
 def _model(raw: Mapping[str, Any]) -> str:
@@ -223,7 +224,7 @@ def _count(dataset: Dataset, key: str, value: Any) -> Q:
     _must_be_few(key, value)
     q = Q()
     for label, number in value.items():
-        q &= counting.having(dataset, Objects(_plain(key, label), _bounds(f"count.{label}", number)))
+        q &= counting.having(dataset, Objects(_plain(key, label), bounds(f"count.{label}", number)))
     return q
 
 
@@ -253,9 +254,9 @@ def _objects(dataset: Dataset, key: str, value: Any) -> Q:
             raise InvalidFilter(f"objects.score is a number from 0 to 1, not {score:g}.")
         objects = Objects(
             _plain("objects.class", one["class"]),
-            _bounds("objects.count", one.get("count", ">=1")),
+            bounds("objects.count", one.get("count", ">=1")),
             one.get("position", ""),
-            _bounds("objects.size", one["size"]) if "size" in one else None,
+            bounds("objects.size", one["size"]) if "size" in one else None,
             score,
             _box_colors(one["color"]) if "color" in one else None,
             one.get("arrangement", ""),
@@ -282,7 +283,7 @@ def _box_colors(value: Any) -> dict[str, Bounds]:
     shares = {value: f">={counting.COLOUR_SHARE}"} if isinstance(value, str) else value
     if not isinstance(shares, Mapping):
         raise InvalidFilter('objects.color is a colour or an object of shares, for example "red" or {"red": ">0.3"}.')
-    return {_colour(name): _bounds(f"objects.color.{name}", share) for name, share in shares.items()}
+    return {_colour(name): bounds(f"objects.color.{name}", share) for name, share in shares.items()}
 
 
 def _colour(name: Any) -> str:
@@ -375,14 +376,14 @@ _LOOKUPS = {">=": "gte", "<=": "lte", ">": "gt", "<": "lt", "=": "exact"}
 
 def _range(key: str, value: Any, field: str) -> Q:
     q = Q()
-    for sign, number in _bounds(key, value):
+    for sign, number in bounds(key, value):
         q &= Q(**{f"{field}__{_LOOKUPS[sign]}": number})
     return q
 
 
-def _bounds(key: str, value: Any) -> Bounds:
+def bounds(key: str, value: Any) -> Bounds:
     found: Bounds = []
-    for one in _list(value) or [""]:
+    for one in listed(value) or [""]:
         text = str(one)
         if interval := _INTERVAL.fullmatch(text):
             found += [(">=", float(interval[1])), ("<=", float(interval[4]))]
@@ -393,7 +394,7 @@ def _bounds(key: str, value: Any) -> Bounds:
     return found
 
 
-def _list(value: Any) -> list[Any]:
+def listed(value: Any) -> list[Any]:
     values: Iterable[Any] = value if isinstance(value, list | tuple) else [value]
     values = list(values)
     for one in values:
@@ -410,7 +411,7 @@ def _plain(key: str, value: Any) -> str:
     return str(value)
 
 
-def _bool(key: str, value: Any) -> bool:
+def truth(key: str, value: Any) -> bool:
     if value in (True, "true", "True", "1", 1):
         return True
     if value in (False, "false", "False", "0", 0):

@@ -1,22 +1,26 @@
-"""Counts: what the filter rail, the dataset cards and the managers' charts show. Plain SQL, nothing kept twice."""
+"""Counts: what the filter rail, the dataset cards and the managers' charts show."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from django.db import connection, transaction
-from django.db.models import Count, QuerySet
-from django.db.models.functions import TruncDate
+import numpy as np
+from django.contrib.auth import get_user_model
+from django.db import connection
+from django.db.models import QuerySet
 
-from . import duplicates, predicted
+from . import predicted
+from .columns import SOURCES, Array, Columns, Labels, Mask, Values, are_kept
+from .columns import of as columns_of
+from .duplicates import Which
 from .filters import Filter, items_of
-from .models import Annotation, Dataset, Item, LabelClass, Modality, Status
+from .models import Dataset, Item, LabelClass, Modality, Status
+from .passing import Passing
 
 MEASURE_BINS = 16
-# A metadata key is a facet when it has few different values.
 _MOST_METADATA_VALUES = 12
-_METADATA_SAMPLE = 20_000
+_MOST_DAYS = 60
 
 
 @dataclass(frozen=True)
@@ -26,11 +30,19 @@ class DatasetCounts:
     unreadable: int
 
 
-def counts_of(dataset_ids: list[int]) -> dict[int, DatasetCounts]:
-    """For the cards of all datasets of a list at once: one statement."""
-    with connection.cursor() as cursor:
-        cursor.execute(_DATASET_COUNTS, [dataset_ids])
-        return {pk: DatasetCounts(*rest) for pk, *rest in cursor.fetchall()}
+def counts_of(datasets: list[Dataset]) -> dict[int, DatasetCounts]:
+    """For the cards of all datasets of a list: one statement for all whose columns are not here, and one for each whose are."""
+    counts = {dataset.pk: _counts(columns_of(dataset)) for dataset in datasets if are_kept(dataset)}
+    if others := [dataset.pk for dataset in datasets if dataset.pk not in counts]:
+        with connection.cursor() as cursor:
+            cursor.execute(_DATASET_COUNTS, [others])
+            counts |= {pk: DatasetCounts(*rest) for pk, *rest in cursor.fetchall()}
+    return counts
+
+
+def _counts(columns: Columns) -> DatasetCounts:
+    labelled, unreadable = (int(np.count_nonzero(rows)) for rows in (columns.labelled(), columns.is_unreadable))
+    return DatasetCounts(len(columns), labelled, unreadable)
 
 
 _DATASET_COUNTS = """
@@ -68,55 +80,90 @@ SELECT DISTINCT wanted.dataset_id, item.id
 """
 
 
-@transaction.atomic
 def statistics(dataset: Dataset, filter: Filter) -> dict[str, Any]:
     """All facets under ``filter``. Each leaves its own condition out, so that it shows what else could be chosen."""
-    everything = items_of(dataset)
-    filter = Filter(
-        tuple(
-            replace(condition, q=duplicates.held(dataset, condition.q)) if condition.key == "duplicates" else condition
-            for condition in filter.conditions
-        )
-    )
-
-    def items(*without: str) -> QuerySet[Item]:
-        return filter.without(*without).apply(everything)
-
-    matching = items()
-    by_class = _labels(items("label", "not_label", "unlabeled"))
+    columns = columns_of(dataset)
+    items = Passing(dataset, columns, filter).without
+    labels, matching = columns.labels, items()
+    by_class = _numbers(labels.label[_of(labels, items("label", "not_label", "unlabeled"))])
     classes: list[dict[str, Any]] = [
         {"id": c.pk, "name": c.name, "color": c.color, "shortcut": c.shortcut, "count": by_class.get(c.pk, 0)}
         for c in LabelClass.objects.filter(dataset=dataset)
     ]
-    unlabeled_scope = items("label", "not_label", "unlabeled")
     used = [one["count"] for one in classes if one["count"]]
-    standing = Annotation.objects.standing().filter(region=None)
     return {
-        "total": matching.count(),
-        "all": everything.count(),
+        "total": _number(columns, matching),
+        "all": len(columns),
         "labels": classes,
-        "unlabeled": unlabeled_scope.count() - _labeled(unlabeled_scope),
-        "status": dict.fromkeys(Status.values, 0) | _by(items("status", "not_status"), "status"),
-        "split": _by(items("split", "not_split"), "split"),
-        "tags": _tags(items("tag", "not_tag")),
-        "duplicates": duplicates.count(dataset, items("duplicates") if filter.without("duplicates") else None),
-        "source": _by(standing.filter(item__in=items("source").values("pk")), "source"),
-        "annotator": _by(
-            standing.filter(item__in=items("annotator").values("pk"), author__isnull=False), "author__username"
-        ),
+        "unlabeled": _number(columns, _both(items("label", "not_label", "unlabeled"), ~columns.labelled())),
+        "status": dict.fromkeys(Status.values, 0) | columns.status.counts(items("status", "not_status")),
+        "split": columns.split.counts(items("split", "not_split")),
+        "tags": columns.tag.counts(_of_rows(columns.tag_row, items("tag", "not_tag"))),
+        "duplicates": {
+            which: _number(columns, _both(items("duplicates"), rows))
+            for which, rows in zip((Which.ANY, Which.EXTRA), columns.content.repeated, strict=True)
+        },
+        "source": Values(labels.source, SOURCES).counts(_of(labels, items("source"))),
+        "annotator": _annotators(_numbers(labels.author[_of(labels, items("annotator"))])),
         "day": {
-            day.isoformat(): number
-            for day, number in standing.filter(item__in=matching.values("pk"))
-            .annotate(day=TruncDate("created_at"))
-            .order_by("-day")
-            .values_list("day")
-            .annotate(Count("pk"))[:60]
+            str(np.datetime64(day, "D")): number
+            for day, number in sorted(_numbers(labels.day[_of(labels, matching)]).items(), reverse=True)[:_MOST_DAYS]
         },
         "imbalance": max(used) / min(used) if used else None,
-        "metadata": _metadata(dataset, filter),
-        "brightness": _measure(dataset, items("brightness"), "brightness"),
-        "sharpness": _measure(dataset, items("sharpness"), "sharpness"),
+        "metadata": {
+            key: _most_frequent(values.counts(_both(items(f"metadata.{key}"), values.codes > 0)))
+            for key, values in columns.metadata.items()
+        },
+        "brightness": _measure(dataset, columns.brightness, items("brightness")),
+        "sharpness": _measure(dataset, columns.sharpness, items("sharpness")),
     }
+
+
+def _both(rows: Mask | None, others: Mask) -> Mask:
+    return others if rows is None else rows & others
+
+
+def _number(columns: Columns, rows: Mask | None) -> int:
+    return len(columns) if rows is None else int(np.count_nonzero(rows))
+
+
+def _of_rows(row: Array, rows: Mask | None) -> Mask | None:
+    """Which of what stands in ``row`` belongs to ``rows``."""
+    return None if rows is None else rows[row]
+
+
+def _of(labels: Labels, rows: Mask | None) -> Any:
+    which = _of_rows(labels.row, rows)
+    return slice(None) if which is None else which
+
+
+def _numbers(values: Array) -> dict[int, int]:
+    """How often each occurs."""
+    if not len(values):
+        return {}
+    # Of small numbers close together, which ids of classes and users and days are, counting beats sorting.
+    least = int(values.min())
+    counted = np.bincount(values - least)
+    return {int(at) + least: int(counted[at]) for at in np.flatnonzero(counted)}
+
+
+def _annotators(numbers: dict[int, int]) -> dict[str, int]:
+    names = get_user_model()._default_manager.filter(pk__in=numbers).order_by("username")
+    return {username: numbers[pk] for pk, username in names.values_list("pk", "username")}
+
+
+def _most_frequent(numbers: dict[str, int]) -> dict[str, int]:
+    return dict(sorted(numbers.items(), key=lambda one: (-one[1], one[0]))[:_MOST_METADATA_VALUES])
+
+
+def _measure(dataset: Dataset, measured: Array, rows: Mask | None) -> dict[str, Any] | None:
+    """Items by a quality measure in equal bins over 0..1."""
+    if dataset.modality != Modality.IMAGE:
+        return None
+    known = measured if rows is None else measured[rows]
+    known = known[~np.isnan(known)]
+    bins = np.clip((known * MEASURE_BINS).astype(np.int64), 0, MEASURE_BINS - 1)
+    return {"from": 0.0, "to": 1.0, "counts": np.bincount(bins, minlength=MEASURE_BINS).tolist()}
 
 
 def predictions(dataset: Dataset, filter: Filter) -> dict[str, Any]:
@@ -130,70 +177,3 @@ def predictions(dataset: Dataset, filter: Filter) -> dict[str, Any]:
         "predicted": predicted.counts(dataset, items("predicted")),
         "disagrees": predicted.count_disagreeing(dataset, items("disagrees")),
     }
-
-
-def _by(rows: QuerySet[Any], field: str) -> dict[str, int]:
-    return dict(rows.order_by(field).values_list(field).annotate(Count("pk")))
-
-
-def _labels(items: QuerySet[Item]) -> dict[int, int]:
-    standing = Annotation.objects.standing().filter(region=None, item__in=items.values("pk"))
-    return dict(standing.order_by().values_list("label").annotate(Count("pk")))
-
-
-def _labeled(items: QuerySet[Item]) -> int:
-    standing = Annotation.objects.standing().filter(region=None, item__in=items.values("pk"))
-    return standing.order_by().values("item").distinct().count()
-
-
-def _tags(items: QuerySet[Item]) -> dict[str, int]:
-    sql, params = items.exclude(tags=[]).order_by().values("tags").query.sql_with_params()
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT tag, count(*) FROM ({sql}) AS tagged (tags), unnest(tags) AS tag GROUP BY tag ORDER BY tag", params
-        )
-        return dict(cursor.fetchall())
-
-
-def _metadata(dataset: Dataset, filter: Filter) -> dict[str, dict[str, int]]:
-    """Keys with few different plain values, as seen in a sample of the dataset, and their counts under the filter."""
-    with connection.cursor() as cursor:
-        cursor.execute(_METADATA_KEYS, [dataset.pk, _METADATA_SAMPLE, _MOST_METADATA_VALUES])
-        keys = [row[0] for row in cursor.fetchall()]
-        facets = {}
-        for key in keys:
-            items = filter.without(f"metadata.{key}").apply(items_of(dataset)).filter(metadata__has_key=key)
-            sql, params = items.order_by().values("metadata").query.sql_with_params()
-            cursor.execute(
-                "SELECT metadata ->> %s AS value, count(*)"
-                f" FROM ({sql}) AS described (metadata) GROUP BY value ORDER BY count(*) DESC, value LIMIT %s",
-                [key, *params, _MOST_METADATA_VALUES],
-            )
-            facets[key] = dict(cursor.fetchall())
-    return facets
-
-
-_METADATA_KEYS = """
-WITH sample AS (SELECT metadata FROM datasets_item WHERE dataset_id = %s AND metadata <> '{}' LIMIT %s)
-SELECT key FROM sample, jsonb_each(metadata)
- WHERE jsonb_typeof(value) IN ('string', 'number', 'boolean') AND length(value::text) <= 60
- GROUP BY key HAVING count(DISTINCT value) BETWEEN 1 AND %s AND count(*) > count(DISTINCT value)
- ORDER BY key LIMIT 8
-"""
-
-
-def _measure(dataset: Dataset, items: QuerySet[Item], field: str) -> dict[str, Any] | None:
-    """Items by a quality measure in equal bins over 0..1."""
-    if dataset.modality != Modality.IMAGE:
-        return None
-    sql, params = items.filter(**{f"{field}__isnull": False}).order_by().values(field).query.sql_with_params()
-    counts = [0] * MEASURE_BINS
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT least(width_bucket(value, 0, 1, {MEASURE_BINS}), {MEASURE_BINS}), count(*)"
-            f" FROM ({sql}) AS measured (value) GROUP BY 1",
-            params,
-        )
-        for number, count in cursor.fetchall():
-            counts[max(number, 1) - 1] += count
-    return {"from": 0.0, "to": 1.0, "counts": counts}

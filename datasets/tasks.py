@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from . import creation, jobs
+from . import columns, creation, jobs
 
 
 @shared_task(queue="default")
@@ -18,3 +18,8 @@ def recover_jobs() -> None:
 @shared_task(queue="default", ignore_result=True)
 def purge_deleted_datasets() -> None:
     creation.purge_deleted()
+
+
+@shared_task(queue="default", ignore_result=True)
+def forget_old_changes() -> None:
+    columns.forget_old_changes()

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from django.db import transaction
 from django.db.models import QuerySet
 
-from datasets import filters, totals
+from datasets import filters, passing
 from datasets.models import Dataset, Item, Region
 
 from . import calibration, coverage, fulltext, indexing, ordinary, planning, query, region_ranking, vectors
@@ -141,7 +141,7 @@ def _fused(
     return Answer(
         space,
         best,
-        total=totals.of_items(asked.items),
+        total=passing.count(asked.dataset, asked.filter),
         embedded=embedded,
         spread=spread,
         is_exact=True,
@@ -176,10 +176,10 @@ def _through_index(
             return None
     if len(best.item_ids) < limit:
         return None
-    total = totals.of_items(asked.items)
+    total = passing.count(asked.dataset, asked.filter)
     embedded = coverage.embedded(space)
     if asked.filter:
-        is_complete = embedded == totals.of_items(filters.items_of(asked.dataset))
+        is_complete = embedded == passing.count(asked.dataset, filters.Filter())
         embedded = total if is_complete else coverage.embedded(space, asked.items)
     shown = _at_least(best, min_score)
     others = ~np.isin(sample.item_ids, asked.example_items)
@@ -241,7 +241,7 @@ def _exactly(
     return Answer(
         space,
         found.best,
-        total=totals.of_items(asked.items) if items is None else found.total,
+        total=passing.count(asked.dataset, asked.filter) if items is None else found.total,
         embedded=found.embedded,
         spread=found.spread,
         is_exact=True,
@@ -273,7 +273,7 @@ def _by_regions(
     return Answer(
         space,
         found.best,
-        total=asked.items.count(),
+        total=passing.count(asked.dataset, asked.filter),
         embedded=found.embedded,
         spread=found.spread,
         is_exact=True,
@@ -319,7 +319,7 @@ def rank_all(asked: Query) -> Answer:
     if asked.mode is Mode.HYBRID:
         return _fused(asked, space, vector, limit=None)
     ranked = vectors.rank_all(space, vector, asked.items if asked.filter else None)
-    total = asked.items.count()
+    total = passing.count(asked.dataset, asked.filter)
     spread = Spread.of(ranked.scores)
     return Answer(
         space,

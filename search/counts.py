@@ -9,7 +9,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import QuerySet
 
-from datasets import filters
+from datasets import filters, passing
 from datasets.errors import Refused
 from datasets.models import Dataset, Item
 
@@ -38,7 +38,7 @@ def count(dataset: Dataset, raw: Mapping[str, Any], *, min_score: float | None =
     if unlabeled:
         filter = filters.Filter(filter.conditions + filters.parse(dataset, {"unlabeled": True}).conditions)
     items = filter.apply(filters.items_of(dataset))
-    total = items.count()
+    total = passing.count(dataset, filter)
     if query:
         query = replace(query, filter=filter)
         if query.is_filter_alone:

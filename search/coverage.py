@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import connection
 from django.db.models import QuerySet
@@ -24,11 +25,11 @@ class Coverage:
 
 
 def of_spaces(spaces: list[EmbeddingSpace]) -> dict[int, Coverage]:
-    """Space id → coverage. Three statements, whatever the number of spaces; each counts in an index alone."""
+    """Space id → coverage. Four statements, whatever the number of spaces; each counts in an index alone, and what is large
+    only when it was written to."""
     datasets = list({space.dataset_id for space in spaces})
     with connection.cursor() as cursor:
-        cursor.execute(_EMBEDDED, {"spaces": [space.pk for space in spaces]})
-        embedded = {space: (number, size) for space, number, size in cursor.fetchall()}
+        embedded = _embedded(cursor, spaces)
         cursor.execute(_WAITING, {"datasets": datasets})
         waiting = {(dataset, encoder): (pending, failed) for dataset, encoder, pending, failed in cursor.fetchall()}
         cursor.execute(_ITEMS, {"datasets": datasets})
@@ -50,12 +51,33 @@ def embedded(space: EmbeddingSpace, items: QuerySet[Item] | None = None) -> int:
     return totals.kept((partition, sql, repr(params)), [partition, *totals.TABLES], lambda: vectors.count(space, items))
 
 
-_EMBEDDED = """
-SELECT space.id, coalesce(stored.number, 0), coalesce(pg_total_relation_size(to_regclass('search_embedding_' || space.id)), 0)
-  FROM unnest(%(spaces)s::bigint[]) AS space (id)
-  LEFT JOIN (SELECT space_id, count(*) AS number FROM search_embedding
-              WHERE space_id = ANY(%(spaces)s::bigint[]) GROUP BY space_id) AS stored ON stored.space_id = space.id
+_LARGE = 50_000  # vectors, from which on counting them takes longer than a page should wait
+_counted: dict[int, tuple[int, int]] = {}  # space → its writes when it was counted, and its vectors
+
+
+def _embedded(cursor: Any, spaces: list[EmbeddingSpace]) -> dict[int, tuple[int, int]]:
+    """Space id → its vectors, and its size in bytes."""
+    cursor.execute(_WRITTEN, {"spaces": [space.pk for space in spaces]})
+    written = {space: (writes, size) for space, writes, size in cursor.fetchall()}
+    known = {pk: number for pk, (before, number) in _counted.items() if pk in written and written[pk][0] == before}
+    known = {pk: number for pk, number in known.items() if number >= _LARGE}
+    cursor.execute(_VECTORS, {"spaces": [pk for pk in written if pk not in known]})
+    counted = dict(cursor.fetchall())
+    for pk, number in counted.items():
+        _counted[pk] = (written[pk][0], number)
+    numbers = dict.fromkeys(written, 0) | counted | known
+    return {pk: (numbers[pk], size) for pk, (_, size) in written.items()}
+
+
+_WRITTEN = """
+SELECT id, coalesce(pg_stat_get_tuples_inserted(partition) + pg_stat_get_tuples_updated(partition) + pg_stat_get_tuples_deleted(partition), 0),
+       coalesce(pg_total_relation_size(partition), 0)
+  FROM (SELECT id, to_regclass('search_embedding_' || id) AS partition FROM unnest(%(spaces)s::bigint[]) AS space (id)) AS space
 """
+
+_VECTORS = (
+    "SELECT space_id, count(*) FROM search_embedding WHERE space_id = ANY(%(spaces)s::bigint[]) GROUP BY space_id"
+)
 
 _WAITING = """
 SELECT dataset_id, encoder, sum(pending)::bigint, sum(failed)::bigint

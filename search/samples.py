@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -52,21 +52,37 @@ class Sample:
 
 
 _kept: dict[int, Sample] = {}
+_drawing: dict[int, threading.Lock] = {}
 _lock = threading.Lock()
 
 
 def of(space: EmbeddingSpace, rows: int) -> Sample:
     """That of ``space``, which holds about so many ``rows``: many more than ``SIZE``."""
     found = _kept.get(space.pk)
-    if found is not None and time.monotonic() - found.drawn_at < _KEPT_S:
+    if _is_fresh(found):
         return found
-    drawn = draw(space, rows)
     with _lock:
-        _kept.pop(space.pk, None)
-        while len(_kept) >= _MOST_KEPT:
-            _kept.pop(next(iter(_kept)))
-        _kept[space.pk] = drawn
-    return drawn
+        drawing = _drawing.setdefault(space.pk, threading.Lock())
+    # One draws. Who has an old one need not wait for it.
+    if not drawing.acquire(blocking=found is None):
+        assert found is not None
+        return found
+    try:
+        if _is_fresh(found := _kept.get(space.pk)):
+            return found
+        drawn = draw(space, rows)
+        with _lock:
+            _kept.pop(space.pk, None)
+            while len(_kept) >= _MOST_KEPT:
+                _kept.pop(next(iter(_kept)))
+            _kept[space.pk] = drawn
+        return drawn
+    finally:
+        drawing.release()
+
+
+def _is_fresh(sample: Sample | None) -> TypeGuard[Sample]:
+    return sample is not None and time.monotonic() - sample.drawn_at < _KEPT_S
 
 
 def draw(space: EmbeddingSpace, rows: int) -> Sample:

@@ -1,4 +1,4 @@
-"""Reading encoders and indexes into memory before somebody waits for them."""
+"""Reading columns, encoders and indexes into memory before somebody waits for them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 import structlog
 from django.db import DatabaseError, connections
 
+from datasets import columns
 from datasets.models import PredictionModel
 
 from . import encoders, indexing, understanding
@@ -30,8 +31,8 @@ def load_default_encoders() -> None:
 
 
 def load_encoders_later() -> None:
-    """In a thread of this process: the encoders of the spaces that take words are read into memory, and the one that compares
-    nouns with what is detected; then the indexes."""
+    """In a thread of this process: columns of datasets and the encoders of the spaces that take words are read into memory, and
+    the one that compares nouns with what is detected; then the indexes."""
     timer = threading.Timer(_DELAY_S, _load_for_searches)
     timer.daemon = True
     timer.start()
@@ -49,11 +50,12 @@ def _load_defaults() -> None:
 
 def _load_for_searches() -> None:
     try:
+        columns.warm()
         _load_encoders()
         indexing.warm()
     except DatabaseError as error:
-        # A search will meet it again, and tell whoever searched.
-        log.warning("index_not_loaded", reason=str(error))
+        # Whoever searches or filters will meet it again, and be told.
+        log.warning("not_warmed", reason=str(error))
     finally:
         connections.close_all()
 

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 # Where the servers listen follows from DATA_DIR, so it must be known before the settings are read, and nothing has to
@@ -44,6 +45,16 @@ def pytest_configure(config: pytest.Config) -> None:
         _servers.running = embedded.start(
             _DATA_DIR, database=not os.environ.get("DATABASE_URL"), broker=not os.environ.get("REDIS_URL")
         ).running
+        if not os.environ.get("DATABASE_URL"):
+            _stop_autovacuum()
+
+
+def _stop_autovacuum() -> None:
+    """What a test writes and rolls back is nothing to autovacuum: when it comes by, tables count as empty, and a long test
+    gets plans for no rows."""
+    with psycopg.connect(embedded.urls(_DATA_DIR).database, autocommit=True) as server:
+        server.execute("ALTER SYSTEM SET autovacuum = off")
+        server.execute("SELECT pg_reload_conf()")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -114,6 +114,10 @@ class Instance:
                 raise RuntimeError(f"It was not {until} in time. It said:\n{self._log.read_text()[-3000:]}")
             time.sleep(0.05)
 
+    def cookies(self) -> list[tuple[str, str]]:
+        """Names and values: of the first admin's session, for a browser of its own."""
+        return [(cookie.name, cookie.value or "") for cookie in self._cookies]
+
     def get(self, path: str) -> bytes:
         return self._ask(urllib.request.Request(self.url + path))
 

@@ -664,7 +664,7 @@ def test_counts_are_read_from_indexes_alone() -> None:
     with connection.cursor() as cursor:
         for table in ("search_embedding", "search_pendingembedding", "datasets_item"):
             cursor.execute(f"VACUUM ANALYZE {table}")
-        for statement in (coverage._EMBEDDED, coverage._WAITING, coverage._ITEMS):
+        for statement in (coverage._VECTORS, coverage._WAITING, coverage._ITEMS):
             cursor.execute("EXPLAIN " + statement, parameters)
             plan = "\n".join(line for (line,) in cursor.fetchall())
             assert "Index Only Scan" in plan, plan

@@ -37,7 +37,7 @@ _PREVIEW_CHARACTERS = 300  # of a text on a dataset's card
 def datasets_json(datasets: list[Dataset], user: Any) -> list[dict[str, Any]]:
     """A fixed number of queries for the whole list."""
     ids = [dataset.pk for dataset in datasets]
-    counts = statistics.counts_of(ids)
+    counts = statistics.counts_of(datasets)
     roles = dict(Membership.objects.filter(user=user, dataset__in=ids).values_list("dataset", "role"))
     running: dict[int, list[int]] = {}
     for job_id, dataset_id in Job.objects.filter(
