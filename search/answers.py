@@ -110,8 +110,8 @@ def run(
         return _by_regions(space, vector, asked, limit=limit, min_score=min_score, after=after)
     if asked.mode is Mode.HYBRID and after is None:
         return _fused(asked, space, vector, limit=limit, min_score=min_score)
-    items = asked.items if asked.filter else None
-    plan = planning.choose(space, vector, items, limit=limit)
+    items = asked.chosen
+    plan = planning.choose(space, items, limit=limit)
     answer = None
     if plan.uses_index and after is None and not exact:
         answer = _through_index(space, vector, asked, plan, limit=limit, min_score=min_score)
@@ -125,7 +125,7 @@ def _fused(
 ) -> Answer:
     """By likeness and by words, in one order. Of very many items that hold the words, the most alike are ranked by them.
     What follows on further pages comes by likeness."""
-    items = asked.items if asked.filter else None
+    items = asked.chosen
     matching = asked.items.filter(fulltext.holding(asked.dataset, asked.text))
     holding = vectors.rank(space, vector, matching, limit=fulltext.POOL, min_score=min_score)
     words = fulltext.by_words(holding.best.item_ids.tolist(), asked.text)
@@ -164,14 +164,21 @@ def _through_index(
     sample = plan.sample.of(plan.passing)
     scores = sample.scores(vector)
     found = vectors.nearest(space, vector, number=plan.number, ef_search=plan.ef_search)
-    best = _filtered(asked, found, limit)
+    passed = _passing(asked, found)
+    while len(passed.item_ids) < plan.enough:
+        if (farther := plan.farther()) is None:
+            return None
+        plan = farther
+        found = vectors.nearest(space, vector, number=plan.number, ef_search=plan.ef_search)
+        passed = _passing(asked, found)
+    best = _first(passed, limit)
     if len(missed := _missed(best, sample, scores, limit)):
         beside = [
             vectors.nearest(space, place, number=plan.number, ef_search=plan.ef_search).item_ids
             for place in sample.vectors[missed[:_MOST_BESIDE]]
         ]
         found = vectors.scored(space, vector, np.union1d(found.item_ids, np.concatenate(beside)))
-        best = _filtered(asked, found, limit)
+        best = _first(_passing(asked, found), limit)
         if len(_missed(best, sample, scores, limit)):
             return None
     if len(best.item_ids) < limit:
@@ -200,12 +207,17 @@ def _through_index(
     )
 
 
-def _filtered(asked: Query, found: Ranked, limit: int) -> Ranked:
-    """The best ``limit`` that the filter lets pass."""
-    if asked.filter:
-        keep = vectors.among(asked.items, found.item_ids)
-        found = Ranked(found.item_ids[keep], found.scores[keep])
-    return Ranked(found.item_ids[:limit], found.scores[:limit])
+def _passing(asked: Query, found: Ranked) -> Ranked:
+    """What of it the filter lets pass."""
+    if not asked.filter:
+        return found
+    assert asked.chosen is not None
+    keep = vectors.among(asked.chosen, found.item_ids)
+    return Ranked(found.item_ids[keep], found.scores[keep])
+
+
+def _first(ranked: Ranked, limit: int) -> Ranked:
+    return Ranked(ranked.item_ids[:limit], ranked.scores[:limit])
 
 
 def _missed(best: Ranked, sample: Sample, scores: Vectors, limit: int) -> npt.NDArray[np.int64]:
@@ -227,7 +239,7 @@ def _exactly(
     after: After | None,
 ) -> Answer:
     after = after or After(None)
-    items = asked.items if asked.filter else None
+    items = asked.chosen
     found = vectors.rank(
         space,
         vector,
@@ -318,7 +330,7 @@ def rank_all(asked: Query) -> Answer:
         return _by_regions(space, vector, asked, limit=None)
     if asked.mode is Mode.HYBRID:
         return _fused(asked, space, vector, limit=None)
-    ranked = vectors.rank_all(space, vector, asked.items if asked.filter else None)
+    ranked = vectors.rank_all(space, vector, asked.chosen)
     total = passing.count(asked.dataset, asked.filter)
     spread = Spread.of(ranked.scores)
     return Answer(

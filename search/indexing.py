@@ -17,6 +17,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import psycopg
 import structlog
@@ -30,6 +31,7 @@ from datasets.models import Job
 
 from . import samples, vectors
 from .models import EmbeddingSpace, PendingEmbedding
+from .vectors import Vectors
 
 log = structlog.get_logger(__name__)
 
@@ -310,9 +312,9 @@ def _own_connection() -> Iterator[psycopg.Connection[Any]]:
 
 
 def _measure(job: Job, space: EmbeddingSpace) -> None:
-    """Find the least ``ef_search`` with which the index finds nearly all of the best, for vectors of the space itself: it
-    depends on how they lie. This also brings the index into memory, before anybody waits for it."""
-    queries = samples.draw(space, standing(space).rows).vectors[:_QUERIES]
+    """Find the least ``ef_search`` with which the index finds nearly all of the best: it depends on how the vectors lie. This
+    also brings the index into memory, before anybody waits for it."""
+    queries = _queries(samples.draw(space, standing(space).rows).vectors)
     truths = []
     for at, query in enumerate(queries):
         jobs.check_canceled(job)
@@ -332,6 +334,16 @@ def _measure(job: Job, space: EmbeddingSpace) -> None:
     EmbeddingSpace.objects.filter(pk=space.pk).update(ef_search=ef_search, index_recall=recall)
     job.result |= {"ef_search": ef_search, "recall": round(recall, 4)}
     job.save(update_fields=["result", "updated_at"])
+
+
+def _queries(sample: Vectors) -> Vectors:
+    """Near vectors of the space, and none of them, which the index finds more surely: each as far away as its nearest neighbour."""
+    own = np.arange(min(_QUERIES, len(sample)))
+    likeness = sample[own] @ sample.T
+    likeness[own, own] = -1.0
+    distance = np.sqrt(np.maximum(0.0, 2 - 2 * likeness.max(axis=1, keepdims=True)))
+    aside = vectors.normalised(np.random.default_rng(0).standard_normal(sample[own].shape))
+    return vectors.normalised(sample[own] + distance * aside)
 
 
 def warm() -> None:

@@ -7,26 +7,22 @@ fewer items than were asked for is made again, exactly.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
-
-import numpy as np
-from django.db.models import QuerySet
-
-from datasets.models import Item
 
 from . import indexing, samples
 from .models import EmbeddingSpace
 from .samples import Sample
-from .vectors import Vectors
+from .vectors import Chosen
 
 # Milliseconds for one row, measured with 512 dimensions on two cores; only their ratio matters.
 _MS_PER_COMPARED = 0.0022  # found by the filter, its vector fetched and compared
 _MS_PER_VISITED = 0.02  # fetched in the order of the index
-# Under a filter, so many times more are fetched than must be for enough to pass. Where few of the query's neighbours pass, those
-# that do lie apart from it, and the index finds them less surely.
-_OVER_FETCH, _OVER_FETCH_APART = 5, 20
-_NEIGHBOURS = 32  # in the sample
+# Under a filter, so many times more are fetched than must be for enough to pass: the farther the index has to look, the less surely
+# it finds the best of what passes.
+_OVER_FETCH = 12
+# With less than this part of what should pass of those fetched, the query's neighbours do not: it takes a look farther out.
+_ENOUGH, _FARTHER = 0.6, 3
 
 
 @dataclass(frozen=True)
@@ -36,9 +32,17 @@ class Plan:
     rows: int  # about, in the space
     share: float = 1.0  # of the space that passes the filter, estimated
     number: int = 0  # to fetch through the index
+    enough: int = 0  # of them must pass, else it is to look farther
     ef_search: int = 0
     sample: Sample | None = None
     passing: Any = None  # which of the sample pass the filter
+
+    def farther(self) -> Plan | None:
+        """When too few of those fetched have passed; ``None`` when comparing all that pass takes no longer."""
+        number = _FARTHER * self.number
+        if number * _MS_PER_VISITED > self.share * self.rows * _MS_PER_COMPARED:
+            return None
+        return replace(self, number=number)
 
     @property
     def said(self) -> dict[str, Any]:
@@ -53,8 +57,8 @@ class Plan:
         }
 
 
-def choose(space: EmbeddingSpace, query: Vectors, items: QuerySet[Item] | None, *, limit: int) -> Plan:
-    """``query`` is ``(space.dimension,)``; ``items`` are those under the filter, ``None`` when there is no filter."""
+def choose(space: EmbeddingSpace, items: Chosen | None, *, limit: int) -> Plan:
+    """``items`` are those under the filter, ``None`` when there is no filter."""
     found = indexing.standing_lately(space)
     rows = found.rows
     if not found.has_index:
@@ -73,9 +77,7 @@ def choose(space: EmbeddingSpace, query: Vectors, items: QuerySet[Item] | None, 
     passing = sample.passing(items)
     share = float(passing.mean()) if len(passing) else 0.0
     exact_ms = share * rows * _MS_PER_COMPARED
-    neighbours = np.argsort(-(sample.vectors[: len(passing)] @ query))[:_NEIGHBOURS]
-    are_apart = passing[neighbours].mean() < share / 2 if len(passing) else False
-    number = math.ceil((_OVER_FETCH_APART if are_apart else _OVER_FETCH) * limit / max(share, 1e-6))
+    number = math.ceil(_OVER_FETCH * limit / max(share, 1e-6))
     index_ms = number * _MS_PER_VISITED
     uses_index = index_ms < exact_ms
     why = (
@@ -88,6 +90,7 @@ def choose(space: EmbeddingSpace, query: Vectors, items: QuerySet[Item] | None, 
         rows,
         share,
         number=number if uses_index else 0,
+        enough=math.ceil(_ENOUGH * _OVER_FETCH * limit),
         ef_search=min(indexing.MOST_EF_SEARCH, max(space.ef_search, 2 * limit)) if uses_index else 0,
         sample=sample,
         passing=passing,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import IO, Any, NamedTuple
 
 import numpy as np
 from django.db.models import QuerySet
 
-from datasets import filters, media
+from datasets import filters, media, passing
 from datasets.imaging import UnreadableImage, read_image
 from datasets.models import Dataset, Item, Modality, QueryImage
 from datasets.regions import Shape
@@ -20,7 +21,7 @@ from .examples import Example, ExampleNotReady, InvalidQuery  # noqa: F401  (wha
 from .fulltext import Mode
 from .models import EmbeddingSpace
 from .understanding import Understood
-from .vectors import Vectors
+from .vectors import Chosen, Vectors
 
 MAX_WORDS = 2_000  # characters: an encoder reads some 250 tokens of them at most
 MAX_IMAGE_BYTES = 64 << 20
@@ -71,6 +72,11 @@ class Query:
     def items(self) -> QuerySet[Item]:
         """Those that the filter lets pass."""
         return self.filter.apply(filters.items_of(self.dataset))
+
+    @cached_property
+    def chosen(self) -> Chosen | None:
+        """The same for what compares them; ``None``: all."""
+        return passing.chosen(self.dataset, self.filter) if self.filter else None
 
     @property
     def said(self) -> dict[str, Any]:

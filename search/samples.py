@@ -15,13 +15,10 @@ from typing import Any, TypeGuard
 import numpy as np
 import numpy.typing as npt
 from django.db import connection
-from django.db.models import QuerySet
-
-from datasets.models import Item
 
 from . import vectors
 from .models import EmbeddingSpace
-from .vectors import Vectors
+from .vectors import Chosen, Vectors
 
 SIZE = 8_192
 _KEPT_S = 300.0
@@ -46,7 +43,7 @@ class Sample:
     def scores(self, query: Vectors) -> npt.NDArray[np.float32]:
         return self.vectors @ query
 
-    def passing(self, items: QuerySet[Item]) -> npt.NDArray[np.bool_]:
+    def passing(self, items: Chosen) -> npt.NDArray[np.bool_]:
         """Which of the first of them are among ``items``: enough to tell the share."""
         return vectors.among(items, self.item_ids[:_ASKED])
 

@@ -23,6 +23,8 @@ from .models import EmbeddingSpace
 from .scores import BINS, Spread
 
 Vectors = npt.NDArray[np.float32]
+# Some items of a dataset: those of a query, or of these ids.
+Chosen = QuerySet[Item] | npt.NDArray[np.int64]
 
 
 class WrongVectors(ValueError):
@@ -327,7 +329,7 @@ Place = tuple[float, int]  # of an item in a ranking: its score and id
 def rank(
     space: EmbeddingSpace,
     query: Vectors,
-    items: QuerySet[Item] | None,
+    items: Chosen | None,
     *,
     limit: int,
     min_score: float | None = None,
@@ -365,7 +367,7 @@ def rank(
     )
 
 
-def rank_all(space: EmbeddingSpace, query: Vectors, items: QuerySet[Item] | None) -> Ranked:
+def rank_all(space: EmbeddingSpace, query: Vectors, items: Chosen | None) -> Ranked:
     """Every one of ``items`` (of the space, when ``None``) that has a vector, exactly scored, best first.
 
     They are sorted here: of a million, that is several times faster than an ordered array.
@@ -375,7 +377,10 @@ def rank_all(space: EmbeddingSpace, query: Vectors, items: QuerySet[Item] | None
         where: tuple[Any, ...] = ()
     else:
         ids, where = _ids(items)
-        statement = f"SELECT item_id, -(vector <#> {{query}}::halfvec) FROM {{partition}} WHERE item_id IN ({ids})"
+        statement = (
+            "SELECT item_id, -(vector <#> {query}::halfvec) FROM {partition}"
+            f" WHERE space_id = {space.pk} AND item_id IN ({ids})"
+        )
     connection.ensure_connection()
     select = _compose(statement, query=sql.Literal(to_literal(query)), partition=_partition(space))
     rows = packed.fetch(select, where, {"id": "i8", "score": "f8"})
@@ -430,7 +435,7 @@ def scored(space: EmbeddingSpace, query: Vectors, ids: npt.NDArray[np.int64]) ->
     with connection.cursor() as cursor:
         cursor.execute(
             f"WITH scored AS MATERIALIZED (SELECT item_id, -(vector <#> %s::halfvec) AS score FROM {partition_name(space)}"
-            " WHERE item_id = ANY(%s))"
+            f" WHERE space_id = {space.pk} AND item_id = ANY(%s))"
             " SELECT array_agg(item_id ORDER BY score DESC, item_id), array_agg(score ORDER BY score DESC, item_id) FROM scored",
             [to_literal(query), ids.tolist()],
         )
@@ -451,7 +456,7 @@ def scoring_at_least(
     return items.filter(pk__in=RawSQL(sql, params))  # noqa: S611 - the name is ours, what people say are parameters
 
 
-def _scored(space: EmbeddingSpace, query: Vectors, items: QuerySet[Item] | None) -> tuple[str, dict[str, Any]]:
+def _scored(space: EmbeddingSpace, query: Vectors, items: Chosen | None) -> tuple[str, dict[str, Any]]:
     """The exact scan, as a common table expression: every one of ``items``, its score null where it has no vector.
 
     No cast of the column to ``halfvec(n)`` and no ORDER BY in here: with them the planner may take an approximate
@@ -466,7 +471,11 @@ def _scored(space: EmbeddingSpace, query: Vectors, items: QuerySet[Item] | None)
         ids, id_params = _ids(items)
         named = {f"filter_{i}": value for i, value in enumerate(id_params)}
         ids %= tuple(f"%({name})s" for name in named)
-        select = f"SELECT item.id AS item_id, {score} FROM ({ids}) AS item (id) LEFT JOIN {stored} ON stored.item_id = item.id"
+        # With the space, which all of the partition have: it comes first in the primary key.
+        select = (
+            f"SELECT item.id AS item_id, {score} FROM ({ids}) AS item (id)"
+            f" LEFT JOIN {stored} ON stored.space_id = {space.pk} AND stored.item_id = item.id"
+        )
     return f"WITH scored AS MATERIALIZED ({select})", {"query": to_literal(query), **named}
 
 
@@ -495,8 +504,10 @@ SELECT total, embedded, least, greatest, own,
 """
 
 
-def among(items: QuerySet[Item], ids: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+def among(items: Chosen, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
     """Which of ``ids`` are of ``items``. One parameter, however many: as many take longer to send than to look up."""
+    if isinstance(items, np.ndarray):
+        return np.isin(ids, items)
     where, params = _ids(items)
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT array_agg(id) FROM ({where}) AS item (id) WHERE id = ANY(%s)", [*params, ids.tolist()])
@@ -508,5 +519,7 @@ def to_literal(vector: Vectors) -> str:
     return "[" + ",".join(map(str, vector.astype(np.float16).astype(np.float32).tolist())) + "]"
 
 
-def _ids(items: QuerySet[Item]) -> tuple[str, tuple[Any, ...]]:
+def _ids(items: Chosen) -> tuple[str, tuple[Any, ...]]:
+    if isinstance(items, np.ndarray):
+        return "SELECT unnest(%s::bigint[])", (items.tolist(),)
     return items.order_by().values("pk").query.sql_with_params()

@@ -160,10 +160,9 @@ def test_the_cheaper_way_is_chosen(many: Dataset) -> None:
     build(many)
     space = space_of(many)
     items = filters.items_of(many)
-    vector = made(1)[0]
-    assert planning.choose(space, vector, None, limit=100).uses_index
-    assert not planning.choose(space, vector, items.filter(split="rare"), limit=100).uses_index
-    half = planning.choose(space, vector, items.filter(split="half"), limit=100)
+    assert planning.choose(space, None, limit=100).uses_index
+    assert not planning.choose(space, items.filter(split="rare"), limit=100).uses_index
+    half = planning.choose(space, items.filter(split="half"), limit=100)
     assert 0.4 < half.share < 0.6
     assert not half.uses_index  # of so few, comparing a thousand takes no time
 
