@@ -125,18 +125,22 @@ class Instance:
         return json.loads(self.get(path))
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
+        return json.loads(self._send(path, json.dumps(body).encode(), "application/json"))
+
+    def post_raw(self, path: str, body: dict[str, Any]) -> bytes:
+        """For an answer that is no JSON."""
         return self._send(path, json.dumps(body).encode(), "application/json")
 
     def upload(self, path: str, name: str, content: bytes) -> Any:
         boundary = uuid.uuid4().hex
         head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'
         whole = head.encode() + content + f"\r\n--{boundary}--\r\n".encode()
-        return self._send(path, whole, f"multipart/form-data; boundary={boundary}")
+        return json.loads(self._send(path, whole, f"multipart/form-data; boundary={boundary}"))
 
-    def _send(self, path: str, content: bytes, content_type: str) -> Any:
+    def _send(self, path: str, content: bytes, content_type: str) -> bytes:
         token = next((cookie.value for cookie in self._cookies if cookie.name == "csrftoken"), None) or ""
         headers = {"Content-Type": content_type, "X-CSRFToken": token, "Referer": self.url}
-        return json.loads(self._ask(urllib.request.Request(self.url + path, content, headers)))
+        return self._ask(urllib.request.Request(self.url + path, content, headers))
 
     def _ask(self, request: urllib.request.Request) -> bytes:
         try:
