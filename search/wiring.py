@@ -12,7 +12,7 @@ from datasets import creation, selection, signals
 from datasets.api import extras
 from datasets.models import Dataset, Item, Job, Region
 
-from . import answers, comparison, indexing, layers, pending, preparation, spaces, vector_upload  # noqa: F401  (they register jobs)
+from . import answers, comparison, graph, indexing, layers, pending, preparation, spaces, vector_upload  # noqa: F401  (they register jobs)
 from .api.spaces import spaces_of
 from .models import EmbeddingSpace
 
@@ -66,6 +66,11 @@ def drop_spaces(sender: Any, *, dataset: Dataset, **kwargs: Any) -> None:
 @receiver(post_delete, sender=EmbeddingSpace)
 def fail_layers_without_space(sender: Any, *, instance: EmbeddingSpace, **kwargs: Any) -> None:
     layers.space_gone(instance)
+
+
+@receiver(post_delete, sender=EmbeddingSpace)
+def forget_graph(sender: Any, *, instance: EmbeddingSpace, **kwargs: Any) -> None:
+    graph.forget(instance.pk)
 
 
 creation.set_encoder_chooser(spaces.choose_encoder)
