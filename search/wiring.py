@@ -14,6 +14,7 @@ from datasets.models import Dataset, Item, Job, Region
 
 from . import answers, comparison, graph, indexing, layers, pending, preparation, spaces, vector_upload  # noqa: F401  (they register jobs)
 from .api.spaces import spaces_of
+from .findings import job as _job  # noqa: F401  (registers its jobs)
 from .models import EmbeddingSpace
 
 
