@@ -17,11 +17,12 @@ from . import KINDS, chosen
 ANY = "any"  # kind, or state
 
 
-def among(dataset: Dataset, kinds: Sequence[str], state: str = Finding.State.OPEN) -> Q:
-    """The items with a finding of one of ``kinds`` in ``state``. Raises ``Refused``."""
+def among(dataset: Dataset, kinds: Sequence[str], state: str = "") -> Q:
+    """The items with a finding of one of ``kinds`` (of any when none is named) in ``state`` (open unless told). Raises
+    ``Refused``."""
     names = [] if ANY in kinds else list(kinds)
     statement = "SELECT item_id FROM search_finding WHERE dataset_id = %s AND kind = ANY(%s) AND state = ANY(%s)"
-    params = [dataset.pk, chosen(names), states(state)]
+    params = [dataset.pk, chosen(names), states(state or Finding.State.OPEN)]
     return Q(pk__in=RawSQL(statement, params))  # noqa: S611 - the text is ours, what people say are parameters
 
 

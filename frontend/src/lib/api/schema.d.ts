@@ -3185,6 +3185,10 @@ export interface operations {
                 disagrees?: string;
                 /** @description any: content that occurs more than once in the dataset (texts by their normalised form, images by their file); extra: all of these but the first. */
                 duplicates?: string;
+                /** @description A kind of finding, several with commas, or any: items with an open finding of it. */
+                finding?: string[];
+                /** @description open (unless told), confirmed, dismissed or any: of the findings meant. */
+                finding_state?: string;
                 format?: "csv" | "jsonl";
                 height?: string;
                 include_excluded?: boolean;
@@ -3320,6 +3324,10 @@ export interface operations {
                 disagrees?: string;
                 /** @description any: content that occurs more than once in the dataset (texts by their normalised form, images by their file); extra: all of these but the first. */
                 duplicates?: string;
+                /** @description A kind of finding, several with commas, or any: items with an open finding of it. */
+                finding?: string[];
+                /** @description open (unless told), confirmed, dismissed or any: of the findings meant. */
+                finding_state?: string;
                 height?: string;
                 key_contains?: string;
                 /** @description Class name or id; repeat it for any of several. `unlabeled` means items without a label. */
@@ -3425,6 +3433,10 @@ export interface operations {
                 disagrees?: string;
                 /** @description any: content that occurs more than once in the dataset (texts by their normalised form, images by their file); extra: all of these but the first. */
                 duplicates?: string;
+                /** @description A kind of finding, several with commas, or any: items with an open finding of it. */
+                finding?: string[];
+                /** @description open (unless told), confirmed, dismissed or any: of the findings meant. */
+                finding_state?: string;
                 height?: string;
                 /** @description Comma-separated: these items, in this order. */
                 ids?: string;
@@ -3802,6 +3814,10 @@ export interface operations {
                 disagrees?: string;
                 /** @description any: content that occurs more than once in the dataset (texts by their normalised form, images by their file); extra: all of these but the first. */
                 duplicates?: string;
+                /** @description A kind of finding, several with commas, or any: items with an open finding of it. */
+                finding?: string[];
+                /** @description open (unless told), confirmed, dismissed or any: of the findings meant. */
+                finding_state?: string;
                 height?: string;
                 /** @description The reference that an earlier answer gave. */
                 image?: string;
@@ -4082,6 +4098,10 @@ export interface operations {
                 disagrees?: string;
                 /** @description any: content that occurs more than once in the dataset (texts by their normalised form, images by their file); extra: all of these but the first. */
                 duplicates?: string;
+                /** @description A kind of finding, several with commas, or any: items with an open finding of it. */
+                finding?: string[];
+                /** @description open (unless told), confirmed, dismissed or any: of the findings meant. */
+                finding_state?: string;
                 height?: string;
                 key_contains?: string;
                 /** @description Class name or id; repeat it for any of several. `unlabeled` means items without a label. */
@@ -4157,6 +4177,10 @@ export interface operations {
                 disagrees?: string;
                 /** @description any: content that occurs more than once in the dataset (texts by their normalised form, images by their file); extra: all of these but the first. */
                 duplicates?: string;
+                /** @description A kind of finding, several with commas, or any: items with an open finding of it. */
+                finding?: string[];
+                /** @description open (unless told), confirmed, dismissed or any: of the findings meant. */
+                finding_state?: string;
                 height?: string;
                 key_contains?: string;
                 /** @description Class name or id; repeat it for any of several. `unlabeled` means items without a label. */
@@ -4232,6 +4256,10 @@ export interface operations {
                 disagrees?: string;
                 /** @description any: content that occurs more than once in the dataset (texts by their normalised form, images by their file); extra: all of these but the first. */
                 duplicates?: string;
+                /** @description A kind of finding, several with commas, or any: items with an open finding of it. */
+                finding?: string[];
+                /** @description open (unless told), confirmed, dismissed or any: of the findings meant. */
+                finding_state?: string;
                 height?: string;
                 key_contains?: string;
                 /** @description Class name or id; repeat it for any of several. `unlabeled` means items without a label. */
@@ -5179,6 +5207,10 @@ export interface operations {
                 disagrees?: string;
                 /** @description any: content that occurs more than once in the dataset (texts by their normalised form, images by their file); extra: all of these but the first. */
                 duplicates?: string;
+                /** @description A kind of finding, several with commas, or any: items with an open finding of it. */
+                finding?: string[];
+                /** @description open (unless told), confirmed, dismissed or any: of the findings meant. */
+                finding_state?: string;
                 height?: string;
                 include_excluded?: boolean;
                 key_contains?: string;
