@@ -23,6 +23,7 @@ export type Panel =
   | "spaces"
   | "regions"
   | "import"
+  | "findings"
   | "jobs"
   | null;
 
