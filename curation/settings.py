@@ -197,6 +197,8 @@ SPECTACULAR_SETTINGS = {
         "OperationKindEnum": "datasets.models.Operation.Kind",
         "RegionKindEnum": "datasets.models.RegionLayer.Kind",
         "SearchModeEnum": "search.api.serializers.SEARCH_MODES",
+        "FindingKindEnum": "search.api.findings.FINDING_KINDS",
+        "FindingStateEnum": "search.models.Finding.State",
         "RegionLayerStateEnum": "datasets.models.RegionLayer.State",
     },
 }

@@ -186,6 +186,22 @@ def _disagrees(dataset: Dataset, key: str, raw: Mapping[str, Any]) -> Q:
     return predicted.disagreeing(dataset, model=_model(raw), agree=not truth(key, raw[key]))
 
 
+def _finding(dataset: Dataset, key: str, raw: Mapping[str, Any]) -> Q:
+    """Kinds in a list, or with commas between them."""
+    kinds = [one.strip() for value in listed(raw[key]) for one in _plain(key, value).split(",") if one.strip()]
+    return _with_findings(dataset, kinds, _plain("finding_state", raw.get("finding_state") or ""))
+
+
+def _finding_state(dataset: Dataset, key: str, value: Any) -> Q:
+    return _with_findings(dataset, [], _plain(key, value))
+
+
+def _with_findings(dataset: Dataset, kinds: list[str], state: str) -> Q:
+    if not _finding_readers:
+        raise InvalidFilter("This installation looks for no findings, so that none can be filtered by.")
+    return _finding_readers[0](dataset, kinds, state)
+
+
 def _model(raw: Mapping[str, Any]) -> str:
     return _plain("model", raw["model"]) if _is_given(raw, "model") else ""
 
@@ -348,19 +364,34 @@ _CONDITIONS: dict[str, Callable[[Dataset, str, Any], Q]] = {
     **{f"color.{name}": _one_color for name in COLOUR_NAMES},
     "count": _count,
     "objects": _objects,
+    "finding_state": _finding_state,
     "created_after": _created_after,
     "text_contains": _contains,
     "key_contains": _contains,
 }
 
+# Set by `search` when it is loaded: the items with a finding of one of these kinds, in a state ("": open).
+FindingReader = Callable[[Dataset, list[str], str], Q]
+_finding_readers: list[FindingReader] = []
+
+
+def set_finding_reader(reader: FindingReader) -> None:
+    _finding_readers[:] = [reader]
+
+
 # Conditions that other keys of the filter have a part in: (dataset, key, the whole filter) → Q.
-_JOINED: dict[str, Callable[[Dataset, str, Mapping[str, Any]], Q]] = {"predicted": _predicted, "disagrees": _disagrees}
+_JOINED: dict[str, Callable[[Dataset, str, Mapping[str, Any]], Q]] = {
+    "predicted": _predicted,
+    "disagrees": _disagrees,
+    "finding": _finding,
+}
 
 # These are part of another condition where it stands: they bound a prediction's score then, not a label's.
 _BOUND_BY = {
     "min_confidence": ("predicted",),
     "max_confidence": ("predicted",),
     "model": ("predicted", "disagrees"),
+    "finding_state": ("finding",),
 }
 
 FILTER_KEYS = (*_CONDITIONS, *_JOINED)

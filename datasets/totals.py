@@ -23,7 +23,13 @@ _LONG_S = 0.02
 _MOST_KEPT = 1_000
 _LOOK_AGAIN_S = 1.0  # writes are told no sooner
 # What filters read.
-TABLES = ("datasets_item", "datasets_annotation", "datasets_prediction", "datasets_predicteditem")
+TABLES = ["datasets_item", "datasets_annotation", "datasets_prediction", "datasets_predicteditem"]
+
+
+def watch(table: str) -> None:
+    """A filter of another app reads ``table`` too."""
+    if table not in TABLES:
+        TABLES.append(table)
 
 
 @dataclass

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 from pgvector.django import HalfVectorField
 
-from datasets.models import Dataset, Item, Job, Region, RegionLayer
+from datasets.models import Dataset, Item, Job, LabelClass, Region, RegionLayer
 
 # Begins the encoder of a space whose vectors are computed elsewhere: there is no such encoder, and no worker fills it.
 UPLOADED = "uploaded:"
@@ -150,3 +151,46 @@ class EmbeddingAttempt(models.Model):
 
     def __str__(self) -> str:
         return f"{len(self.pending_ids)} pending embeddings since {self.started_at}"
+
+
+class Finding(models.Model):
+    """Something about an item that a person should look at, and what they said to it. Written by a job (``search.findings``),
+    which keeps what was decided: one that was dismissed comes back only when what speaks for it has changed."""
+
+    class State(models.TextChoices):
+        OPEN = "open"
+        CONFIRMED = "confirmed"
+        DISMISSED = "dismissed"
+
+    dataset = models.ForeignKey(Dataset, models.CASCADE, related_name="findings", db_index=False)
+    kind = models.CharField(max_length=16)
+    item = models.ForeignKey(Item, models.CASCADE, related_name="findings")
+    subject = models.CharField(
+        max_length=32, blank=True, default="", help_text="Which one of its kind, where an item can have several."
+    )
+    score = models.FloatField(help_text="0 to 1; above a half is beyond what is usual.")
+    rank = models.PositiveIntegerField(help_text="1 is the first of its kind to look at.")
+    reason = models.CharField(max_length=500)
+    related = ArrayField(models.BigIntegerField(), default=list, help_text="Items that speak for it, the best first.")
+    suggested_label = models.ForeignKey(LabelClass, models.SET_NULL, null=True, related_name="+")
+    confidence = models.FloatField(null=True, help_text="Of the suggested label.")
+    label_ids = ArrayField(models.BigIntegerField(), default=list, help_text="The item's labels when it was found.")
+    group = models.CharField(max_length=32, blank=True, default="", help_text="The same for those found together.")
+    evidence = models.BinaryField(max_length=16, help_text="Changes with what speaks for it.")
+    state = models.CharField(max_length=9, choices=State, default=State.OPEN)
+    decided_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+    decided_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["kind", "rank", "id"]
+        constraints = [
+            models.UniqueConstraint(fields=["dataset", "kind", "item", "subject"], name="one_finding_of_a_kind"),
+        ]
+        indexes = [
+            # The list, best first, and the filter.
+            models.Index(fields=["dataset", "state", "kind", "rank", "id"], name="finding_in_order"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} on item {self.item_id}"

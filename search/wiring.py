@@ -1,4 +1,4 @@
-"""What `datasets` calls without knowing us: signals and the two places where it asks for something. And what parts of ours
+"""What `datasets` calls without knowing us: signals and the places where it asks for something. And what parts of ours
 must hear of each other."""
 
 from __future__ import annotations
@@ -8,13 +8,15 @@ from typing import Any
 from django.db.models.signals import post_delete
 from django.dispatch import receiver
 
-from datasets import creation, selection, signals
+from datasets import creation, filters, selection, signals, totals
 from datasets.api import extras
 from datasets.models import Dataset, Item, Job, Region
 
-from . import answers, comparison, indexing, layers, pending, preparation, spaces, vector_upload  # noqa: F401  (they register jobs)
+from . import answers, comparison, graph, indexing, layers, pending, preparation, spaces, vector_upload  # noqa: F401  (they register jobs)
 from .api.spaces import spaces_of
-from .models import EmbeddingSpace
+from .findings import filtering
+from .findings import job as _job  # noqa: F401  (registers its jobs)
+from .models import EmbeddingSpace, Finding
 
 
 @receiver(signals.dataset_created)
@@ -68,6 +70,13 @@ def fail_layers_without_space(sender: Any, *, instance: EmbeddingSpace, **kwargs
     layers.space_gone(instance)
 
 
+@receiver(post_delete, sender=EmbeddingSpace)
+def forget_graph(sender: Any, *, instance: EmbeddingSpace, **kwargs: Any) -> None:
+    graph.forget(instance.pk)
+
+
 creation.set_encoder_chooser(spaces.choose_encoder)
 selection.set_query_resolver(answers.select, answers.select_regions)
+filters.set_finding_reader(filtering.among)
+totals.watch(Finding._meta.db_table)
 extras.set_spaces_reader(spaces_of)

@@ -30,11 +30,13 @@ _DESCRIPTIONS = {
     "max_confidence": "With predicted: of the prediction; without: of the label.",
     "model": "With predicted or disagrees: the name of the model.",
     "disagrees": "true: the newest model thinks another class best than the item's label.",
+    "finding": "A kind of finding, several with commas, or any: items with an open finding of it.",
+    "finding_state": "open (unless told), confirmed, dismissed or any: of the findings meant.",
     "created_after": "ISO 8601 date or time.",
 }
 
 _MANY = {
-    "label", "status", "split", "tag", "source", "annotator", "predicted", "not_label", "not_status", "not_split", "not_tag",
+    "label", "status", "split", "tag", "source", "annotator", "predicted", "not_label", "not_status", "not_split", "not_tag", "finding",
 }  # fmt: skip
 
 FILTER_PARAMETERS = [

@@ -24,6 +24,7 @@ class Job(models.Model):
         REGIONS = "regions"
         COMPARISON = "comparison"
         INDEX = "index"
+        FINDINGS = "findings"
 
     dataset = models.ForeignKey(Dataset, models.CASCADE, related_name="jobs")
     kind = models.CharField(max_length=16, choices=Kind)

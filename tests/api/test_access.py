@@ -15,7 +15,8 @@ from rest_framework.test import APIClient
 from datasets import jobs, labelling, regions, saved_searches, selection
 from datasets.models import Dataset, Item, Job, LabelClass, Membership, Operation, Region, RegionLayer, SavedSearch
 from search import layers
-from search.models import EmbeddingSpace
+from search.findings import Found, storing
+from search.models import EmbeddingSpace, Finding
 from tests.fixtures import add_class, add_items, jpeg
 
 VIEWER, ANNOTATOR, REVIEWER, MANAGER = "vera", "bob", "rita", "alice"
@@ -34,6 +35,7 @@ class World:
     region: Region
     layer: RegionLayer
     saved: SavedSearch
+    finding: Finding
 
 
 @pytest.fixture
@@ -51,7 +53,9 @@ def world(dataset: Dataset, alice: Any) -> World:
     jobs.cancel(layer.job)
     member, space = dataset.members.get(user__username="vera"), dataset.spaces.get(is_default=True)
     saved = saved_searches.save(dataset, name="train", query={"filter": {"split": "train"}}, by=alice)
-    return World(dataset, items, label, operation, job, member, space, region, layer, saved)
+    storing.store(dataset, "outlier", [Found(items[0].pk, 0.7, "It is odd.", because=())])
+    finding = Finding.objects.get(dataset=dataset)
+    return World(dataset, items, label, operation, job, member, space, region, layer, saved, finding)
 
 
 Body = Callable[[World], dict[str, Any]] | None
@@ -134,6 +138,11 @@ TABLE: list[tuple[str, str, Body, str, set[int]]] = [
     ("delete", "spaces/{space}/", None, MANAGER, {409}),  # the only one
     ("get", "spaces/{space}/failures/", None, VIEWER, {200}),
     ("post", "spaces/{space}/retry/", None, MANAGER, {202}),
+    ("get", "datasets/{dataset}/findings/", None, VIEWER, {200}),
+    ("post", "datasets/{dataset}/findings/", lambda w: {"kinds": ["quality"]}, REVIEWER, {202}),
+    ("get", "datasets/{dataset}/stats/findings/", None, VIEWER, {200}),
+    ("get", "findings/{finding}/", None, VIEWER, {200}),
+    ("post", "findings/{finding}/", lambda w: {"state": "confirmed"}, ANNOTATOR, {200}),
     ("post", "datasets/{dataset}/restore/", None, MANAGER, {404}),  # it is not deleted
 ]  # fmt: skip
 
@@ -156,6 +165,7 @@ def call(client: APIClient, world: World, method: str, address: str, body: Body)
         layer=world.layer.pk,
         reference="0123",
         saved=world.saved.pk,
+        finding=world.finding.pk,
     )
     return getattr(client, method)(url, body(world) if body else None, format="json")
 

@@ -14,7 +14,8 @@ from rest_framework.test import APIClient
 from datasets import creation, jobs, labelling, selection
 from datasets.models import Dataset, Job, LabelClass, Membership, Role, SavedSearch
 from search import preparation
-from search.models import EmbeddingSpace, PendingEmbedding
+from search.findings import Found, storing
+from search.models import EmbeddingSpace, Finding, PendingEmbedding
 from tests.fixtures import add_items
 
 LISTS = [
@@ -29,6 +30,8 @@ LISTS = [
     "datasets/{id}/stats/predictions/",
     "datasets/{id}/spaces/",
     "datasets/{id}/encoder-comparisons/",
+    "datasets/{id}/findings/?state=any",
+    "datasets/{id}/stats/findings/",
     "spaces/{space}/failures/",
     "jobs/",
 ]
@@ -38,6 +41,13 @@ def grow(dataset: Dataset, by: Any, number: int) -> None:
     """``number`` more rows in every list."""
     start = dataset.items.count()
     items = add_items(dataset, number, split="train", metadata={"camera": "left"})
+    label = LabelClass.objects.create(dataset=dataset, name=f"suggested {start}", color="#123456")
+    every = [
+        Found(pk, 0.7, "It is odd.", (), related=[items[0].pk], suggested=label.pk)
+        for pk in dataset.items.values_list("pk", flat=True)
+    ]
+    storing.store(dataset, "label_error", every)
+    Finding.objects.filter(dataset=dataset).update(state="confirmed", decided_by=by)
     for at, item in enumerate(items):
         label = LabelClass.objects.create(dataset=dataset, name=f"class {start + at}", color="#123456")
         labelling.apply_label(selection.of_items(dataset, [item.pk]), label, by=by)

@@ -1,4 +1,5 @@
 // What a workspace shows, as it stands in its address: query, filter, order, threshold.
+import { findingText } from "./findings/kinds";
 import { countTyped, objectsText, objectsTyped } from "./search/objects";
 
 import {
@@ -171,6 +172,8 @@ export function chipText(key: string, value: string): string {
   const flag = FLAGS[key]?.[value];
   if (flag) return flag;
   if (key === "objects") return objectsText(value);
+  if (key === "finding") return findingText(value);
+  if (key === "finding_state") return `findings:${value}`;
   if (key.startsWith("count.")) return `${key.replace("count.", "")} ${value}`;
   return `${key.replace("metadata.", "").replace(/^not_/, "not ")}:${value}`;
 }

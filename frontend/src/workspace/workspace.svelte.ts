@@ -24,6 +24,7 @@ export type Panel =
   | "spaces"
   | "regions"
   | "import"
+  | "findings"
   | "jobs"
   | null;
 

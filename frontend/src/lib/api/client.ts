@@ -9,6 +9,7 @@ export type ItemDetail = Schemas["ItemDetail"];
 export type ItemLabel = Schemas["ItemLabel"];
 export type LabelClass = Schemas["LabelClass"];
 export type Member = Schemas["Member"];
+export type Finding = Schemas["Finding"];
 export type Job = Schemas["Job"];
 export type Operation = Schemas["Operation"];
 export type Statistics = Schemas["Statistics"];

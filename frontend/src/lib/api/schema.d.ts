@@ -215,6 +215,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/datasets/{id}/findings/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Best first; of several kinds the first of each come first. */
+        get: operations["findings_list"];
+        put?: never;
+        /** @description Look for findings. What people decided on earlier ones stays, unless what speaks for them has changed. */
+        post: operations["datasets_findings_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/datasets/{id}/ids/": {
         parameters: {
             query?: never;
@@ -570,6 +588,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/datasets/{id}/stats/findings/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description The facet of open findings, under the filter. */
+        get: operations["datasets_stats_findings_retrieve"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/datasets/{id}/stats/predictions/": {
         parameters: {
             query?: never;
@@ -676,6 +711,24 @@ export interface paths {
         get: operations["encoders_list"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/findings/{id}/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description One finding. */
+        get: operations["findings_retrieve"];
+        put?: never;
+        /** @description Confirm it, with the label that sets it right if there is one; dismiss it; or open it again. */
+        post: operations["findings_create"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1339,6 +1392,42 @@ export interface components {
              */
             next: string | null;
         };
+        Decided: {
+            id: number;
+            kind: components["schemas"]["FindingKindEnum"];
+            /** @description Which of its kind: dark or blurry, of the class. */
+            subject: string;
+            item: components["schemas"]["Item"];
+            /** @description Items that speak for it, the most telling first. */
+            related: components["schemas"]["Item"][];
+            /**
+             * Format: double
+             * @description 0 to 1; above a half is beyond what is usual.
+             */
+            score: number;
+            rank: number;
+            reason: string;
+            suggested_label: string | null;
+            suggested_label_id: number | null;
+            /**
+             * Format: double
+             * @description Of the suggested label.
+             */
+            confidence: number | null;
+            /** @description The same for those found together. */
+            group: string;
+            state: components["schemas"]["FindingStateEnum"];
+            decided_by: string | null;
+            /** Format: date-time */
+            decided_at: string | null;
+            /** @description That gave the label, to be undone. */
+            operation: number | null;
+        };
+        DecisionRequest: {
+            state: components["schemas"]["FindingStateEnum"];
+            /** @description With confirmed: the class to give, by its name or id. */
+            label?: string | number | null;
+        };
         Detector: {
             name: string;
             title: string;
@@ -1433,6 +1522,65 @@ export interface components {
              * @description The next page, when there is one.
              */
             next: string | null;
+        };
+        Finding: {
+            id: number;
+            kind: components["schemas"]["FindingKindEnum"];
+            /** @description Which of its kind: dark or blurry, of the class. */
+            subject: string;
+            item: components["schemas"]["Item"];
+            /** @description Items that speak for it, the most telling first. */
+            related: components["schemas"]["Item"][];
+            /**
+             * Format: double
+             * @description 0 to 1; above a half is beyond what is usual.
+             */
+            score: number;
+            rank: number;
+            reason: string;
+            suggested_label: string | null;
+            suggested_label_id: number | null;
+            /**
+             * Format: double
+             * @description Of the suggested label.
+             */
+            confidence: number | null;
+            /** @description The same for those found together. */
+            group: string;
+            state: components["schemas"]["FindingStateEnum"];
+            decided_by: string | null;
+            /** Format: date-time */
+            decided_at: string | null;
+        };
+        /**
+         * @description * `label_error` - label_error
+         *     * `outlier` - outlier
+         *     * `duplicate` - duplicate
+         *     * `leak` - leak
+         *     * `quality` - quality
+         * @enum {string}
+         */
+        FindingKindEnum: "label_error" | "outlier" | "duplicate" | "leak" | "quality";
+        FindingPage: {
+            results: components["schemas"]["Finding"][];
+            /**
+             * Format: uri
+             * @description The next page, when there is one.
+             */
+            next: string | null;
+        };
+        /**
+         * @description * `open` - Open
+         *     * `confirmed` - Confirmed
+         *     * `dismissed` - Dismissed
+         * @enum {string}
+         */
+        FindingStateEnum: "open" | "confirmed" | "dismissed";
+        FindingStatistics: {
+            /** @description Items with an open finding, by its kind; any: of any kind. */
+            finding: {
+                [key: string]: number;
+            };
         };
         Histogram: {
             /** Format: double */
@@ -1575,9 +1723,10 @@ export interface components {
          *     * `regions` - Regions
          *     * `comparison` - Comparison
          *     * `index` - Index
+         *     * `findings` - Findings
          * @enum {string}
          */
-        JobKindEnum: "import" | "embed" | "vectors" | "regions" | "comparison" | "index";
+        JobKindEnum: "import" | "embed" | "vectors" | "regions" | "comparison" | "index" | "findings";
         JobPage: {
             results: components["schemas"]["Job"][];
             /**
@@ -1626,6 +1775,10 @@ export interface components {
          * @enum {string}
          */
         LabelledEnum: "no" | "any";
+        LookRequest: {
+            /** @description All unless told. */
+            kinds?: string[];
+        };
         MeasureHistogram: {
             /** Format: double */
             from: number;
@@ -3056,6 +3209,10 @@ export interface operations {
                 disagrees?: string;
                 /** @description any: content that occurs more than once in the dataset (texts by their normalised form, images by their file); extra: all of these but the first. */
                 duplicates?: string;
+                /** @description A kind of finding, several with commas, or any: items with an open finding of it. */
+                finding?: string[];
+                /** @description open (unless told), confirmed, dismissed or any: of the findings meant. */
+                finding_state?: string;
                 format?: "csv" | "jsonl";
                 height?: string;
                 include_excluded?: boolean;
@@ -3107,6 +3264,63 @@ export interface operations {
             };
         };
     };
+    findings_list: {
+        parameters: {
+            query?: {
+                /** @description Where a page begins: part of the `next` of the one before. */
+                cursor?: string;
+                /** @description Of this item alone. */
+                item?: number;
+                /** @description Some of label_error, outlier, duplicate, leak, quality. */
+                kind?: string[];
+                /** @description Rows a page: 100 unless told, 1,000 at most. */
+                limit?: number;
+                /** @description open (unless told), confirmed, dismissed or any. */
+                state?: string;
+            };
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FindingPage"];
+                };
+            };
+        };
+    };
+    datasets_findings_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["LookRequest"];
+            };
+        };
+        responses: {
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobStarted"];
+                };
+            };
+        };
+    };
     datasets_ids_retrieve: {
         parameters: {
             query?: {
@@ -3134,6 +3348,10 @@ export interface operations {
                 disagrees?: string;
                 /** @description any: content that occurs more than once in the dataset (texts by their normalised form, images by their file); extra: all of these but the first. */
                 duplicates?: string;
+                /** @description A kind of finding, several with commas, or any: items with an open finding of it. */
+                finding?: string[];
+                /** @description open (unless told), confirmed, dismissed or any: of the findings meant. */
+                finding_state?: string;
                 height?: string;
                 key_contains?: string;
                 /** @description Class name or id; repeat it for any of several. `unlabeled` means items without a label. */
@@ -3239,6 +3457,10 @@ export interface operations {
                 disagrees?: string;
                 /** @description any: content that occurs more than once in the dataset (texts by their normalised form, images by their file); extra: all of these but the first. */
                 duplicates?: string;
+                /** @description A kind of finding, several with commas, or any: items with an open finding of it. */
+                finding?: string[];
+                /** @description open (unless told), confirmed, dismissed or any: of the findings meant. */
+                finding_state?: string;
                 height?: string;
                 /** @description Comma-separated: these items, in this order. */
                 ids?: string;
@@ -3616,6 +3838,10 @@ export interface operations {
                 disagrees?: string;
                 /** @description any: content that occurs more than once in the dataset (texts by their normalised form, images by their file); extra: all of these but the first. */
                 duplicates?: string;
+                /** @description A kind of finding, several with commas, or any: items with an open finding of it. */
+                finding?: string[];
+                /** @description open (unless told), confirmed, dismissed or any: of the findings meant. */
+                finding_state?: string;
                 height?: string;
                 /** @description The reference that an earlier answer gave. */
                 image?: string;
@@ -3896,6 +4122,10 @@ export interface operations {
                 disagrees?: string;
                 /** @description any: content that occurs more than once in the dataset (texts by their normalised form, images by their file); extra: all of these but the first. */
                 duplicates?: string;
+                /** @description A kind of finding, several with commas, or any: items with an open finding of it. */
+                finding?: string[];
+                /** @description open (unless told), confirmed, dismissed or any: of the findings meant. */
+                finding_state?: string;
                 height?: string;
                 key_contains?: string;
                 /** @description Class name or id; repeat it for any of several. `unlabeled` means items without a label. */
@@ -3944,6 +4174,85 @@ export interface operations {
             };
         };
     };
+    datasets_stats_findings_retrieve: {
+        parameters: {
+            query?: {
+                annotator?: string[];
+                /** @description Width over height: >1 is landscape format. */
+                aspect?: string;
+                /** @description 0..1, as >0.3, <=0.5 or 0.2..0.6. */
+                brightness?: string;
+                "color.black"?: string;
+                "color.blue"?: string;
+                "color.brown"?: string;
+                "color.green"?: string;
+                "color.grey"?: string;
+                "color.orange"?: string;
+                "color.pink"?: string;
+                "color.purple"?: string;
+                "color.red"?: string;
+                "color.white"?: string;
+                "color.yellow"?: string;
+                /** @description 0..1, as >0.3, <=0.5 or 0.2..0.6. */
+                contrast?: string;
+                /** @description ISO 8601 date or time. */
+                created_after?: string;
+                /** @description true: the newest model thinks another class best than the item's label. */
+                disagrees?: string;
+                /** @description any: content that occurs more than once in the dataset (texts by their normalised form, images by their file); extra: all of these but the first. */
+                duplicates?: string;
+                /** @description A kind of finding, several with commas, or any: items with an open finding of it. */
+                finding?: string[];
+                /** @description open (unless told), confirmed, dismissed or any: of the findings meant. */
+                finding_state?: string;
+                height?: string;
+                key_contains?: string;
+                /** @description Class name or id; repeat it for any of several. `unlabeled` means items without a label. */
+                label?: string[];
+                /** @description With predicted: of the prediction; without: of the label. */
+                max_confidence?: string;
+                /** @description With predicted: of the prediction; without: of the label. */
+                min_confidence?: string;
+                /** @description With predicted or disagrees: the name of the model. */
+                model?: string;
+                /** @description Class name or id that the item must not have. */
+                not_label?: string[];
+                not_split?: string[];
+                not_status?: string[];
+                /** @description A tag that the item must not have. */
+                not_tag?: string[];
+                /** @description A class that a model predicted for the item or for something in it, from a score of .25 on unless told. */
+                predicted?: string[];
+                /** @description 0..1, as >0.3, <=0.5 or 0.2..0.6. */
+                sharpness?: string;
+                source?: string[];
+                split?: string[];
+                /** @description todo, done or excluded. */
+                status?: string[];
+                tag?: string[];
+                text_contains?: string;
+                /** @description true: without any label; false: with one. */
+                unlabeled?: string;
+                width?: string;
+            };
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FindingStatistics"];
+                };
+            };
+        };
+    };
     datasets_stats_predictions_retrieve: {
         parameters: {
             query?: {
@@ -3971,6 +4280,10 @@ export interface operations {
                 disagrees?: string;
                 /** @description any: content that occurs more than once in the dataset (texts by their normalised form, images by their file); extra: all of these but the first. */
                 duplicates?: string;
+                /** @description A kind of finding, several with commas, or any: items with an open finding of it. */
+                finding?: string[];
+                /** @description open (unless told), confirmed, dismissed or any: of the findings meant. */
+                finding_state?: string;
                 height?: string;
                 key_contains?: string;
                 /** @description Class name or id; repeat it for any of several. `unlabeled` means items without a label. */
@@ -4132,6 +4445,52 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["EncoderPage"];
+                };
+            };
+        };
+    };
+    findings_retrieve: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Finding"];
+                };
+            };
+        };
+    };
+    findings_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DecisionRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Decided"];
                 };
             };
         };
@@ -4872,6 +5231,10 @@ export interface operations {
                 disagrees?: string;
                 /** @description any: content that occurs more than once in the dataset (texts by their normalised form, images by their file); extra: all of these but the first. */
                 duplicates?: string;
+                /** @description A kind of finding, several with commas, or any: items with an open finding of it. */
+                finding?: string[];
+                /** @description open (unless told), confirmed, dismissed or any: of the findings meant. */
+                finding_state?: string;
                 height?: string;
                 include_excluded?: boolean;
                 key_contains?: string;

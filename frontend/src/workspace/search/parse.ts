@@ -5,7 +5,7 @@ import type { FilterValues } from "../view";
 const KEYS = new Set([
   "label", "not_label", "status", "split", "tag", "duplicates", "source", "annotator", "brightness", "sharpness", "contrast", "width",
   "height", "aspect", "created_after", "text_contains", "key_contains", "min_confidence", "max_confidence", "objects",
-  "not_status", "not_split", "not_tag", "predicted", "model", "disagrees",
+  "not_status", "not_split", "not_tag", "predicted", "model", "disagrees", "finding", "finding_state",
 ]); // prettier-ignore
 /** `-tag:night` is `not_tag:night`. */
 const NEGATABLE = new Set(["label", "tag", "split", "status"]);
