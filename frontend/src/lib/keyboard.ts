@@ -22,6 +22,7 @@ export type Action =
   | "undo"
   | "large"
   | "box"
+  | "polygon"
   | "area"
   | "regions"
   | "remove"
@@ -51,7 +52,7 @@ export const SHORTCUTS: Shortcut[] = [
     action: "area",
     keys: ["a"],
     shown: "A",
-    does: "mark an area to search with (in the large view)",
+    does: "mark an area to search with; P makes it a polygon, B a box again (in the large view)",
     group: "Find",
   },
   { action: "more", keys: ["+", "="], shown: "+", does: "more like it (or the selection)", group: "Find" },
@@ -84,7 +85,13 @@ export const SHORTCUTS: Shortcut[] = [
     group: "Move and select",
   },
   { action: "back", keys: ["Escape"], shown: "Esc", does: "one step back", group: "Move and select" },
-  { action: "palette", keys: ["l"], shown: "L", does: "choose a label", group: "Label" },
+  {
+    action: "palette",
+    keys: ["l"],
+    shown: "L",
+    does: "choose a label (of the chosen region, in the large view)",
+    group: "Label",
+  },
   {
     action: "regions",
     keys: ["r"],
@@ -99,10 +106,17 @@ export const SHORTCUTS: Shortcut[] = [
   { action: "large", keys: ["Enter"], shown: "Enter", does: "large view", group: "Look" },
   { action: "box", keys: ["b"], shown: "B", does: "draw a box (in the large view)", group: "Look" },
   {
+    action: "polygon",
+    keys: ["p"],
+    shown: "P",
+    does: "draw a polygon (in the large view): Enter sets and closes, Backspace takes a point back",
+    group: "Look",
+  },
+  {
     action: "remove",
     keys: ["Delete", "Backspace"],
     shown: "Del",
-    does: "remove the selected box",
+    does: "remove the chosen region",
     group: "Look",
   },
   { action: "history", keys: ["h"], shown: "H", does: "history of the dataset", group: "Look" },

@@ -3,6 +3,7 @@ import { actionOf, isTyping, type Action } from "../lib/keyboard";
 import type { Acts } from "./actions/acts";
 import { moved, type Layout } from "./grid/geometry";
 import { removeSelected } from "./regions/acts";
+import type { Form } from "./regions/shown.svelte";
 import type { Workspace } from "./workspace.svelte";
 
 interface Reach {
@@ -106,10 +107,11 @@ function run(action: Action, isExtending: boolean, { workspace, acts, layout, fo
       return void acts.undo();
     case "large":
       // The picture that it is for may still be on its way.
-      if (workspace.regions.isMarking || workspace.regions.isDrawing) return;
+      if (workspace.regions.act) return;
       return workspace.openLarge(workspace.large === null ? workspace.focused : null);
     case "box":
-      return drawBox(workspace);
+    case "polygon":
+      return take(workspace, action);
     case "area":
       return markArea(workspace);
     case "regions":
@@ -133,13 +135,13 @@ function open(workspace: Workspace, panel: "palette" | "tags") {
   if (workspace.canLabel && workspace.target.count) workspace.panel = panel;
 }
 
-function drawBox(workspace: Workspace) {
-  if (workspace.large !== null && workspace.canLabel && !workspace.isText)
-    workspace.regions.draw(!workspace.regions.isDrawing);
+/** Whoever may not draw can still mark. */
+function take({ large, isText, canLabel, regions }: Workspace, form: Form) {
+  if (large !== null && !isText && (canLabel || regions.act === "mark")) regions.take(form);
 }
 
-function markArea(workspace: Workspace) {
-  if (workspace.large !== null && !workspace.isText) workspace.regions.mark(!workspace.regions.isMarking);
+function markArea({ large, isText, regions }: Workspace) {
+  if (large !== null && !isText) regions.mark();
 }
 
 function labelRegions(workspace: Workspace) {
@@ -147,11 +149,11 @@ function labelRegions(workspace: Workspace) {
     workspace.labelsRegions = !workspace.labelsRegions;
 }
 
-/** One step: out of drawing or marking, of the selected box, of the large view, of the selection, of the query. */
+/** One step: out of drawing or marking, of the chosen region, of the large view, of the selection, of the query. */
 function back(workspace: Workspace) {
   const { regions } = workspace;
-  if (regions.isDrawing || regions.isMarking) regions.mark(false);
-  else if (workspace.regions.selected !== null) workspace.regions.selected = null;
+  if (regions.act) regions.stop();
+  else if (regions.selected !== null) regions.selected = null;
   else if (workspace.large !== null) workspace.openLarge(null);
   else if (workspace.selection.count) workspace.clearSelection();
   else if (!workspace.isAll) workspace.clear();

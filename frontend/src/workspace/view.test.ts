@@ -9,7 +9,7 @@ test("an address brings back the view that it was made from", () => {
     like: [5, { item: 9, box: [0.1, 0.2, 0.3, 0.4] }],
     unlike: [7, { item: 7, region: 3 }],
     image: "abc",
-    imageBox: [0, 0.5, 0.25, 0.5],
+    imagePart: { box: [0, 0.5, 0.25, 0.5] },
     regions: false,
     filter: { label: ["stop sign", "ü"], "metadata.camera": ["cam-3"], brightness: [">0.3"] },
     order: "-brightness",
@@ -21,6 +21,16 @@ test("an address brings back the view that it was made from", () => {
   expect(readView(new URLSearchParams(writeView(view).toString()))).toEqual(view);
 });
 
+test("polygons come back from an address, those of items and that of an uploaded picture", () => {
+  const polygon: [number, number][] = [[0, 0.5], [0.25, 1], [1, 0]]; // prettier-ignore
+  const view = { ...EMPTY, like: [{ item: 9, polygon }], image: "abc", imagePart: { polygon } };
+  const address = writeView(view).toString();
+  expect(address).toBe("like=9-p0_0.5_0.25_1_1_0&image=abc&image_polygon=0_0.5_0.25_1_1_0");
+  expect(readView(new URLSearchParams(address))).toEqual(view);
+  expect(queryBody(view)).toEqual({ like: view.like, image: "abc", image_polygon: polygon });
+  expect(readView(new URLSearchParams("image=abc&image_polygon=0_0_1_1")).imagePart).toBeNull();
+});
+
 test("an empty address is the empty view", () => expect(readView(new URLSearchParams())).toEqual(EMPTY));
 
 test("broken numbers in an address are left out", () => {
@@ -30,7 +40,7 @@ test("broken numbers in an address are left out", () => {
 test("areas and what is searched go out as the API takes them", () => {
   const box: [number, number, number, number] = [0, 0, 0.5, 1];
   expect(
-    queryBody({ ...EMPTY, like: [{ item: 3, box }], image: "abc", imageBox: box, regions: true }),
+    queryBody({ ...EMPTY, like: [{ item: 3, box }], image: "abc", imagePart: { box }, regions: true }),
   ).toEqual({
     like: [{ item: 3, box }],
     image: "abc",

@@ -4,12 +4,14 @@ import { countTyped, objectsText, objectsTyped } from "./search/objects";
 
 import {
   distinct,
+  readBox,
   readExamples,
-  readNumbers,
+  readPolygon,
+  writeBox,
   writeExamples,
-  writeNumbers,
+  writePolygon,
   type Example,
-  type Four,
+  type Part,
 } from "./search/examples";
 
 export type FilterValues = Record<string, string[]>;
@@ -24,7 +26,7 @@ export interface View {
   unlike: Example[];
   /** Reference of an uploaded image, and the part of it that is meant. */
   image: string;
-  imageBox: Four | null;
+  imagePart: Part | null;
   /** Whether items are searched by their regions too; null: when an example is an area. */
   regions: boolean | null;
   filter: FilterValues;
@@ -45,7 +47,7 @@ export const EMPTY: View = {
   like: [],
   unlike: [],
   image: "",
-  imageBox: null,
+  imagePart: null,
   regions: null,
   filter: {},
   order: "",
@@ -56,7 +58,7 @@ export const EMPTY: View = {
 };
 
 const OWN = new Set([
-  "text", "mode", "like", "unlike", "image", "image_box", "regions", "order", "min", "said", "literal", "saved",
+  "text", "mode", "like", "unlike", "image", "image_box", "image_polygon", "regions", "order", "min", "said", "literal", "saved",
 ]); // prettier-ignore
 const SWITCH: Record<string, boolean> = { on: true, off: false };
 
@@ -77,7 +79,7 @@ export function readView(query: URLSearchParams): View {
     like: distinct(readExamples(query.get("like"))),
     unlike: distinct(readExamples(query.get("unlike"))),
     image: query.get("image") ?? "",
-    imageBox: readBox(query),
+    imagePart: readImagePart(query),
     regions: SWITCH[query.get("regions") ?? ""] ?? null,
     filter,
     order: query.get("order") ?? "",
@@ -88,9 +90,9 @@ export function readView(query: URLSearchParams): View {
   };
 }
 
-function readBox(query: URLSearchParams): Four | null {
-  const numbers = readNumbers(query.get("image_box") ?? "");
-  return query.get("image") && numbers?.length === 4 ? (numbers as Four) : null;
+function readImagePart(query: URLSearchParams): Part | null {
+  if (!query.get("image")) return null;
+  return readBox(query.get("image_box") ?? "") ?? readPolygon(query.get("image_polygon") ?? "");
 }
 
 export function writeView(view: View): URLSearchParams {
@@ -100,7 +102,8 @@ export function writeView(view: View): URLSearchParams {
   if (view.like.length) query.set("like", writeExamples(view.like));
   if (view.unlike.length) query.set("unlike", writeExamples(view.unlike));
   if (view.image) query.set("image", view.image);
-  if (view.image && view.imageBox) query.set("image_box", writeNumbers(view.imageBox));
+  if (view.image && view.imagePart?.box) query.set("image_box", writeBox(view.imagePart));
+  if (view.image && view.imagePart?.polygon) query.set("image_polygon", writePolygon(view.imagePart));
   if (view.regions !== null) query.set("regions", view.regions ? "on" : "off");
   for (const [key, value] of filterQuery(view.filter)) query.append(key, value);
   if (view.order) query.set("order", view.order);
@@ -138,11 +141,14 @@ export function queryBody(view: View) {
     ...(view.text && view.mode && { mode: view.mode }),
     ...(view.like.length && { like: view.like }),
     ...(view.unlike.length && { unlike: view.unlike }),
-    ...(view.image && { image: view.image, ...(view.imageBox && { image_box: view.imageBox }) }),
+    ...(view.image && { image: view.image, ...imagePartBody(view.imagePart) }),
     ...(view.regions !== null && { regions: view.regions }),
     ...(isFiltered(view) && { filter: filterBody(view.filter) }),
   };
 }
+
+const imagePartBody = (part: Part | null) =>
+  part?.polygon ? { image_polygon: part.polygon } : part?.box ? { image_box: part.box } : {};
 
 /** `view` with `value` of the facet `key` switched on or off. */
 export function toggled(view: View, key: string, value: string, only = true): View {

@@ -8,7 +8,7 @@ import { router } from "../lib/router.svelte";
 import { ItemWindow } from "./grid/items.svelte";
 import { FoundRegions } from "./regions/found.svelte";
 import { RegionsShown } from "./regions/shown.svelte";
-import { distinct, fourOf, writeExample, type Example } from "./search/examples";
+import { distinct, partOf, writeExample, type Example } from "./search/examples";
 import { falling, shareAtLeast, topText } from "./search/standing";
 import { conditions, joined, understood } from "./search/understood";
 import { countAbove, Selection } from "./selection.svelte";
@@ -282,7 +282,7 @@ export class Workspace extends Opened {
     const item = this.large ?? this.focused;
     if (item === null || this.large === null) return item;
     const { area, selected } = this.regions;
-    if (area) return { item, box: fourOf(area) };
+    if (area) return { item, ...partOf(area) };
     return selected === null ? item : { item, region: selected };
   }
 
@@ -399,6 +399,11 @@ export class Workspace extends Opened {
     return { count: selection.count, body: selection.toBody(), ids };
   }
 
+  /** The region that is chosen in the large view: more particular than any selection. */
+  get chosenRegion(): number | null {
+    return this.large === null ? null : this.regions.selected;
+  }
+
   /** The regions that were found in the selected items. */
   get regionTarget(): Target {
     return { ...this.selection.regionsIn(this.order), ids: [] };
@@ -406,6 +411,8 @@ export class Workspace extends Opened {
 
   /** What gets labels. */
   get labelTarget(): LabelTarget {
+    const region = this.chosenRegion;
+    if (region !== null) return { count: 1, body: { region_ids: [region] }, ids: [], noun: "region" };
     return this.labelsRegions && this.selection.count
       ? { ...this.regionTarget, noun: "region" }
       : { ...this.target, noun: "item" };

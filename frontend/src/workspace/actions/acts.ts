@@ -32,7 +32,11 @@ const TOUCHED = {
 
 const hasHuman = (item: Item) => item.labels.some((one) => one.source === "human" && !one.region);
 
-const ofRegions = ({ noun }: LabelTarget) => (noun === "region" ? "regions of " : "");
+/** “24 items”, “regions of 24 items”, “the region”. */
+function whatOf({ noun, count: asked }: LabelTarget, changed: number): string {
+  if (noun === "item") return plural(changed, "item");
+  return asked === 1 ? "the region" : `regions of ${plural(changed, "item")}`;
+}
 
 const NOBODY = "Nothing is selected or focused. Click an item, or select some with Ctrl and Shift.";
 
@@ -81,7 +85,7 @@ export class Acts {
       (done) =>
         !done.changed
           ? `Nothing to change: already ${label.name}`
-          : `${isRemoval ? `Took ${label.name} from` : "Labelled"} ${ofRegions(target)}${plural(done.changed, "item")}${isRemoval ? "" : ` ${label.name}`}` +
+          : `${isRemoval ? `Took ${label.name} from` : "Labelled"} ${whatOf(target, done.changed)}${isRemoval ? "" : ` ${label.name}`}` +
             (done.skipped ? ` · ${count(done.skipped)} labelled by people kept` : ""),
       target,
     );
@@ -127,8 +131,7 @@ export class Acts {
         ...item,
         labels: item.labels.filter((one) => one.region || (label && one.label_id !== label.id)),
       }),
-      (done) =>
-        `Took ${label?.name ?? "the labels"} from ${ofRegions(target)}${plural(done.changed, "item")}`,
+      (done) => `Took ${label?.name ?? "the labels"} from ${whatOf(target, done.changed)}`,
       target,
     );
   }

@@ -3,17 +3,17 @@ import { api, body, sentence, type Region } from "../../lib/api/client";
 import { itemRegions, queryClient } from "../../lib/api/queries";
 import { toasts } from "../../lib/toast.svelte";
 import type { Workspace } from "../workspace.svelte";
-import type { Box } from "./outlines";
+import { shapeBody, type Point, type Shape } from "./shapes";
 
 function put(item: number, change: (regions: Region[]) => Region[]) {
   queryClient.setQueryData<Region[]>(itemRegions(item).queryKey, (known) => known && change(known));
 }
 
 /** The region as the server has it, or null when it said no: the reason is told. */
-export async function draw(item: number, box: Box): Promise<Region | null> {
+export async function draw(item: number, shape: Shape): Promise<Region | null> {
   try {
     const made = await body(
-      api.POST("/api/v1/items/{id}/regions/", { params: { path: { id: item } }, body: { ...box } }),
+      api.POST("/api/v1/items/{id}/regions/", { params: { path: { id: item } }, body: shapeBody(shape) }),
     );
     put(item, (regions) => [...regions, made]);
     return made;
@@ -24,12 +24,12 @@ export async function draw(item: number, box: Box): Promise<Region | null> {
 }
 
 /** Give the region another place. What was refused is put back. */
-export async function redraw(item: number, id: number, box: Box) {
+export async function redraw(item: number, id: number, shape: Shape) {
   const before = queryClient.getQueryData<Region[]>(itemRegions(item).queryKey);
-  put(item, (regions) => regions.map((one) => (one.id === id ? { ...one, ...box } : one)));
+  put(item, (regions) => regions.map((one) => (one.id === id ? { ...one, ...shape } : one)));
   try {
     const now = await body(
-      api.PATCH("/api/v1/regions/{id}/", { params: { path: { id } }, body: { ...box } }),
+      api.PATCH("/api/v1/regions/{id}/", { params: { path: { id } }, body: shapeBody(shape) }),
     );
     put(item, (regions) => regions.map((one) => (one.id === id ? now : one)));
     // A detected one that was moved is a drawn one now: its prediction stands by itself.
@@ -59,9 +59,9 @@ export async function removeSelected(workspace: Workspace) {
   toasts.show({ text: "Removed the region", ...(gone && { undo: () => void drawAgain(item, gone) }) });
 }
 
-async function drawAgain(item: number, { x, y, width, height, polygon }: Region) {
+async function drawAgain(item: number, gone: Region) {
+  const again = shapeBody({ ...gone, polygon: gone.polygon as Point[] | null });
   try {
-    const again = polygon ? { polygon: polygon as number[][] } : { x, y, width, height };
     await api.POST("/api/v1/items/{id}/regions/", { params: { path: { id: item } }, body: again });
     await queryClient.invalidateQueries({ queryKey: ["item", item, "regions"] });
   } catch (error) {

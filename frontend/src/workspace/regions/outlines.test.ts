@@ -1,18 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { ItemLabel, Prediction, Region } from "../../lib/api/client";
-import {
-  between,
-  counted,
-  fitted,
-  isMovable,
-  LEAST,
-  moved,
-  nudged,
-  outlines,
-  resized,
-  sizeOf,
-  tagOf,
-} from "./outlines";
+import { counted, fitted, isEditable, outlines, tagOf } from "./outlines";
 
 const box = { x: 0.25, y: 0.25, width: 0.5, height: 0.25 };
 const region = (id: number, kind: Region["kind"], change: Partial<Region> = {}): Region => ({
@@ -46,11 +34,14 @@ describe("what is outlined", () => {
   test("small ones lie on top", () => {
     const found = outlines([region(1, "drawn", { width: 0.1 }), region(2, "tile")], [], []);
     expect(found.map(({ id }) => id)).toEqual([2, 1]);
-    expect(found.map(isMovable)).toEqual([false, true]);
-    expect(isMovable({ ...found[1]!, polygon: [[0, 0], [1, 0], [1, 1]] })).toBe(false); // prettier-ignore
   });
-  test("sizes are shares of the picture", () => {
-    expect(sizeOf({ ...box, width: 0.314, height: 0.562 })).toBe("31 × 56 %");
+  test("people change what was drawn or detected, no tiles and no predictions", () => {
+    const kinds = outlines(
+      [region(1, "drawn"), region(2, "tile"), region(3, "detected")],
+      [prediction(null, 0.1)],
+      [],
+    );
+    expect(kinds.filter(isEditable).map(({ id }) => id)).toEqual([1, 3]);
   });
 });
 
@@ -62,34 +53,4 @@ test("a picture is fitted into its frame, in the middle", () => {
     height: 200,
   });
   expect(fitted({ width: 0, height: 0 }, { width: 100, height: 100 }).width).toBe(0);
-});
-
-describe("a box", () => {
-  test("is drawn between two corners, in any direction, within the picture", () => {
-    expect(between({ x: 0.75, y: 0.5 }, { x: 0.25, y: -3 })).toEqual({
-      x: 0.25,
-      y: 0,
-      width: 0.5,
-      height: 0.5,
-    });
-  });
-  test("stays in the picture when it is moved", () => {
-    expect(moved(box, { x: 1, y: -1 })).toEqual({ ...box, x: 0.5, y: 0 });
-  });
-  test("is resized at a corner, never to nothing", () => {
-    expect(resized(box, "top left", { x: -1, y: 0.125 })).toEqual({
-      x: 0,
-      y: 0.375,
-      width: 0.75,
-      height: 0.125,
-    });
-    const least = resized(box, "bottom right", { x: -1, y: 9 });
-    expect(least.width).toBeCloseTo(LEAST);
-    expect(least.y + least.height).toBe(1);
-  });
-  test("is moved by arrows, and resized with Shift", () => {
-    expect(nudged(box, "ArrowRight", false)).toEqual({ ...box, x: 0.26 });
-    expect(nudged(box, "ArrowDown", true)?.height).toBeCloseTo(0.26);
-    expect(nudged(box, "a", false)).toBeNull();
-  });
 });

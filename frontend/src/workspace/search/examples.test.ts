@@ -1,11 +1,13 @@
 import { expect, test } from "vitest";
+import { around, type Point } from "../regions/shapes";
 import {
-  boxOfArea,
   distinct,
-  fourOf,
+  partOf,
   readExample,
   readExamples,
+  shapeOf,
   writeExamples,
+  type Area,
   type Example,
 } from "./examples";
 
@@ -45,7 +47,7 @@ test.each([
   { x: 0.33335, y: 0, width: 0.66665, height: 1 },
   { x: 0.12344, y: 0.00004, width: 0.87656, height: 0.99996 },
 ])("a rounded box stays inside the picture", (box) => {
-  const [x, y, width, height] = fourOf(box);
+  const [x, y, width, height] = partOf({ ...box, polygon: null }).box!;
   expect(x + width).toBeLessThan(1 + 1e-6);
   expect(y + height).toBeLessThan(1 + 1e-6);
   for (const value of [x, y, width, height]) expect(String(value).length).toBeLessThanOrEqual(6);
@@ -57,12 +59,25 @@ test("each example stands once", () =>
     { item: 1, region: 2 },
   ]));
 
-test("a polygon has a box", () => {
-  const polygon: [number, number][] = [
+test("a polygon keeps its points, to four digits, through an address", () => {
+  const polygon: Point[] = [
+    [0.123456, 0.5],
+    [1, 0.99999],
+    [0, 1 / 3],
+  ];
+  const example = { item: 7, ...partOf(around(polygon)) };
+  expect(writeExamples([example])).toBe("7-p0.1235_0.5_1_1_0_0.3333");
+  expect(readExamples(writeExamples([example]))).toEqual([example]);
+});
+
+test("a part lies where it was marked; a region is known by its id alone", () => {
+  const box = { x: 0.25, y: 0.5, width: 0.5, height: 0.5, polygon: null };
+  expect(shapeOf(partOf(box))).toEqual(box);
+  const triangle = around([
     [0.25, 0.5],
     [0.75, 0.5],
     [0.5, 1],
-  ];
-  expect(boxOfArea({ item: 1, polygon })).toEqual({ x: 0.25, y: 0.5, width: 0.5, height: 0.5 });
-  expect(boxOfArea({ item: 1, region: 3 })).toBeNull();
+  ]);
+  expect(shapeOf(partOf(triangle))).toEqual({ ...box, polygon: triangle.polygon });
+  expect(shapeOf({ item: 1, region: 3 } as Area)).toBeNull();
 });

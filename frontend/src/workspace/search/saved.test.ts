@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import type { Point } from "../regions/shapes";
 import { EMPTY, type View } from "../view";
 import { isChanged, toSave, viewOf } from "./saved";
 
@@ -14,6 +15,22 @@ const view: View = {
 test("what was saved opens as it was", () =>
   expect(viewOf({ id: 3, ...toSave(view) })).toEqual({ ...view, literal: true }));
 
+test("polygons are saved: of an item, and of an uploaded picture", () => {
+  const polygon: Point[] = [[0, 0], [1, 0], [0.5, 1]]; // prettier-ignore
+  const areas: View = {
+    ...EMPTY,
+    like: [{ item: 5, polygon }],
+    image: "abc",
+    imagePart: { polygon },
+    saved: 3,
+  };
+  const saved = { id: 3, ...toSave(areas) };
+  expect(saved.query).toEqual({ like: [{ item: 5, polygon }], image: "abc", image_polygon: polygon });
+  expect(viewOf(saved)).toEqual(areas);
+  expect(isChanged(areas, saved)).toBe(false);
+  expect(isChanged({ ...areas, imagePart: { polygon: polygon.toReversed() } }, saved)).toBe(true);
+});
+
 test("a filter as the API says it opens as chips", () => {
   const query = { filter: { count: { person: ">2" }, unlabeled: true, width: 20 } };
   expect(viewOf({ id: 1, query, min_score: null })?.filter).toEqual({
@@ -26,7 +43,7 @@ test("a filter as the API says it opens as chips", () => {
 test("what chips cannot say is not opened", () => {
   const of = (query: Record<string, unknown>) => viewOf({ id: 1, query, min_score: null });
   expect(of({ filter: { metadata: { camera: "left" } } })).toBeNull();
-  expect(of({ text: "a dog", image_polygon: [] })).toBeNull();
+  expect(of({ text: "a dog", image_ellipse: [] })).toBeNull();
   expect(of({ filter: { objects: [{ class: "dog" }] } })?.filter).toEqual({ objects: ['{"class":"dog"}'] });
 });
 

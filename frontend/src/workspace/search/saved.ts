@@ -1,11 +1,22 @@
 // A saved search and the view that it opens.
 import type { SavedSearch } from "../../lib/api/client";
-import type { Example, Four } from "./examples";
+import type { Example, Four, Part } from "./examples";
 import { EMPTY, modeOf, queryBody, writeView, type FilterValues, type View } from "../view";
 
 type Saved = Pick<SavedSearch, "id" | "query" | "min_score">;
 
-const OPEN = ["text", "literal", "mode", "like", "unlike", "image", "image_box", "regions", "filter"];
+const OPEN = [
+  "text",
+  "literal",
+  "mode",
+  "like",
+  "unlike",
+  "image",
+  "image_box",
+  "image_polygon",
+  "regions",
+  "filter",
+];
 
 /** What it shows when it is opened, or null: it holds what only the API can say. */
 export function viewOf({ id, query, min_score }: Saved): View | null {
@@ -20,12 +31,17 @@ export function viewOf({ id, query, min_score }: Saved): View | null {
     like: examples(query.like),
     unlike: examples(query.unlike),
     image: String(query.image ?? ""),
-    imageBox: (query.image_box as Four | undefined) ?? null,
+    imagePart: imagePart(query),
     regions: typeof query.regions === "boolean" ? query.regions : null,
     filter,
     min: min_score,
     saved: id,
   };
+}
+
+function imagePart({ image_box, image_polygon }: Saved["query"]): Part | null {
+  if (image_polygon) return { polygon: image_polygon as Part["polygon"] & object };
+  return image_box ? { box: image_box as Four } : null;
 }
 
 const examples = (raw: unknown): Example[] => (Array.isArray(raw) ? raw : raw ? [raw] : []) as Example[];
