@@ -38,23 +38,29 @@ class _Kept:
 
 
 _kept: dict[tuple[int, str], _Kept] = {}
+_being_made: set[tuple[int, str]] = set()
 _lock = threading.Lock()
 
 
 def of(space: EmbeddingSpace, rows: int, words: str) -> Ordinary:
     """For a search of ``space``, of about so many ``rows``, by these ``words``; by examples when there are none."""
-    kind = _kind(space, words)
-    found = _kept.get((space.pk, kind))
-    if found is not None and found.holds(rows):
+    key = (space.pk, _kind(space, words))
+    found = _kept.get(key)
+    # One makes it anew. Who has an old one need not wait for it.
+    if found is not None and (found.holds(rows) or key in _being_made):
         return found.ordinary
-    sample = _sample(space, rows)
-    ordinary = _by_neighbours(sample) if not words else Ordinary.of_words(sample @ _encoded(space, kind).T)
-    with _lock:
-        _kept.pop((space.pk, kind), None)
-        while len(_kept) >= _MOST_KEPT:
-            _kept.pop(next(iter(_kept)))
-        _kept[space.pk, kind] = _Kept(ordinary, rows, time.monotonic())
-    return ordinary
+    _being_made.add(key)
+    try:
+        sample = _sample(space, rows)
+        ordinary = _by_neighbours(sample) if not words else Ordinary.of_words(sample @ _encoded(space, key[1]).T)
+        with _lock:
+            _kept.pop(key, None)
+            while len(_kept) >= _MOST_KEPT:
+                _kept.pop(next(iter(_kept)))
+            _kept[key] = _Kept(ordinary, rows, time.monotonic())
+        return ordinary
+    finally:
+        _being_made.discard(key)
 
 
 def _kind(space: EmbeddingSpace, words: str) -> str:

@@ -204,7 +204,7 @@ class AnswerSerializer(serializers.Serializer[Any]):
     histogram = HistogramSerializer(help_text="Scores of all embedded items under the filter.")
     stands_out = serializers.BooleanField(
         allow_null=True,
-        help_text="Whether anything scores more than what is ordinary in the space; null where too little is known to tell.",
+        help_text="Whether best_score is at least ordinary_score; null where too little is known to tell.",
     )
     suggested_min_score = serializers.FloatField(
         allow_null=True,
@@ -214,7 +214,7 @@ class AnswerSerializer(serializers.Serializer[Any]):
         allow_null=True, help_text="Of all items that are no examples themselves, on whatever page."
     )
     ordinary_score = serializers.FloatField(
-        allow_null=True, help_text="The score with which a single item stands out. null where too little is known."
+        allow_null=True, help_text="The score from which on an item stands out; null where too little is known."
     )
     verdict = serializers.CharField(allow_blank=True, help_text="A sentence, when nothing stands out.")
     next = FilterField(allow_null=True, help_text="Send it as “after” for the next page; null on the last one.")

@@ -10,7 +10,7 @@ export interface Calibration {
   suggestedCut: number | null;
   /** Of what is no example itself. */
   best: number | null;
-  /** The score with which a single item stands out. */
+  /** The score from which on an item stands out. */
   ordinary: number | null;
 }
 

@@ -1188,7 +1188,7 @@ export interface components {
             regions: number | null;
             /** @description Scores of all embedded items under the filter. */
             histogram: components["schemas"]["Histogram"];
-            /** @description Whether anything scores more than what is ordinary in the space; null where too little is known to tell. */
+            /** @description Whether best_score is at least ordinary_score; null where too little is known to tell. */
             stands_out: boolean | null;
             /**
              * Format: double
@@ -1202,7 +1202,7 @@ export interface components {
             best_score: number | null;
             /**
              * Format: double
-             * @description The score with which a single item stands out. null where too little is known.
+             * @description The score from which on an item stands out; null where too little is known.
              */
             ordinary_score: number | null;
             /** @description A sentence, when nothing stands out. */
