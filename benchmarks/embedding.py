@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import csv
 import hashlib
 import io
 import json
@@ -42,11 +41,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.support import photos
 from benchmarks.support.instance import Instance
+from benchmarks.support.texts import short_texts
 
-PIXELS = 1_000_000
 BATCH = 32
 CLIP_BATCH = 8
-TEXTS = Path(__file__).resolve().parents[3] / "shared" / "eval" / "banking77" / "texts.csv"
 
 
 def main() -> None:
@@ -54,7 +52,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="800 photos, 1,000 texts: under 45 s")
     options = parser.parse_args()
     number, texts, rows = (800, 1_000, 5_000) if options.quick else (20_000, 50_000, 50_000)
-    files, source = megapixels()
+    files, source = photos.megapixels(60)
     print(f"{number:,} photos ({source}), {texts:,} texts, {os.cpu_count()} cores", flush=True)
     with Instance() as instance:
         instance.set_up_django()
@@ -64,20 +62,6 @@ def main() -> None:
     for name, figure in figures.items():
         print(f"{name:24} {figure}")
     print(json.dumps(figures | {"photos": number, "texts": texts, "source": source, "cores": os.cpu_count()}))
-
-
-def megapixels() -> tuple[list[bytes], str]:
-    """Sixty photographs as JPEGs of a megapixel each."""
-    found, source = photos.labelled(60)
-    made = []
-    for photo in found:
-        image = Image.open(io.BytesIO(photo.content)).convert("RGB")
-        scale = (PIXELS / (image.width * image.height)) ** 0.5
-        size = (round(image.width * scale), round(image.height * scale))
-        buffer = io.BytesIO()
-        image.resize(size, Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=90)
-        made.append(buffer.getvalue())
-    return made, source
 
 
 def of_photos(files: list[bytes], number: int) -> dict[str, float]:
@@ -328,37 +312,6 @@ def of_clip(rounds: int) -> dict[str, Any]:
         "clip_per_s": found["ours"],
         "clip_runtime": ours.runtime,
     }
-
-
-def short_texts(number: int) -> list[str]:
-    """Customer questions where they are, else sentences of twelve words."""
-    if TEXTS.is_file():
-        with TEXTS.open(newline="") as lines:
-            found = [row["text"] for row in csv.DictReader(lines)]
-    else:
-        words = [
-            "card",
-            "money",
-            "account",
-            "where",
-            "is",
-            "my",
-            "transfer",
-            "late",
-            "why",
-            "how",
-            "can",
-            "change",
-            "address",
-            "fee",
-            "phone",
-            "lost",
-            "top",
-            "up",
-        ]
-        randomness = np.random.default_rng(0)
-        found = [" ".join(randomness.choice(words, 12)) + "?" for _ in range(number)]
-    return [found[at % len(found)] for at in range(number)]
 
 
 if __name__ == "__main__":

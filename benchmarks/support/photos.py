@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 PHOTOS12 = Path(__file__).resolve().parents[3] / "shared" / "eval" / "photos12"
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 _DRAWN_CLASSES = 12
+_MEGAPIXEL = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,20 @@ def labelled(number: int, folder: Path | None = None) -> tuple[list[Photo], str]
     of_each = -(-number // len(by_label))
     paths = [(path, label) for label, paths in sorted(by_label.items()) for path in paths[:of_each]]
     return [Photo(label, path.name, path.read_bytes()) for path, label in paths[:number]], chosen.name
+
+
+def megapixels(number: int) -> tuple[list[bytes], str]:
+    """At most ``number`` photographs as JPEGs of a megapixel each, and where they come from."""
+    found, source = labelled(number)
+    made = []
+    for photo in found:
+        image = Image.open(io.BytesIO(photo.content)).convert("RGB")
+        scale = (_MEGAPIXEL / (image.width * image.height)) ** 0.5
+        size = (round(image.width * scale), round(image.height * scale))
+        buffer = io.BytesIO()
+        image.resize(size, Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=90)
+        made.append(buffer.getvalue())
+    return made, source
 
 
 def _labels(folder: Path) -> list[tuple[Path, str]]:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from search import weights
-from search.encoders import torchvision_operators
+from search.encoders import runtime, torchvision_operators
+from search.encoders.base import last_line
 
 from .base import DetectorUnavailable
 
@@ -63,8 +64,13 @@ def load(said: str, *, models: str, processors: str, kind: str, types: frozenset
             "its files again."
         )
     processor = _read(files, lambda: processor_class.from_pretrained(files, **options), what="preprocessing")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return Loaded(model=model.eval().to(device), processor=processor, device=device)
+    device = "cuda" if runtime.preferred() == "cuda" else "cpu"
+    try:
+        return Loaded(model=model.eval().to(device), processor=processor, device=device)
+    except (AssertionError, RuntimeError) as error:  # a torch without CUDA; no device, or no memory there
+        raise DetectorUnavailable(
+            f"The CUDA device cannot take {said} ({last_line(error)}). Free its memory, or set ENCODER_RUNTIME=torch."
+        ) from error
 
 
 def _read(files: Path, read: Any, *, what: str) -> Any:

@@ -114,3 +114,9 @@ def unit(vectors: Any, *, who: str) -> Array:
     if not np.all(np.isfinite(length)) or np.any(length < 1e-12):
         raise EncoderError(f"{who} gave a vector that is not a finite number or has no length.")
     return array / length
+
+
+def last_line(error: BaseException) -> str:
+    """Of what a library said: where it says what is wrong."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[-1] if lines else type(error).__name__)[:200]

@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from PIL import Image
 
 from . import runtime
@@ -46,7 +45,7 @@ class Backbone:
 
     def __call__(self, inputs: list[Any]) -> tuple[Array, Array]:
         """``(n, 1280)`` pooled features and ``(n, 1000)`` ImageNet logits. Raises ``EncoderError``."""
-        features, logits = self._network(np.stack(inputs))
+        features, logits = self._network(inputs)
         return features, logits
 
     def best_batch(self) -> int:

@@ -65,7 +65,7 @@ class ImageNetwork:
 
     def encode(self, inputs: list[Any]) -> Array:
         """``n`` rows to ``(n, dimension)``, L2-normalised. Raises ``EncoderError``."""
-        return unit(self._network(np.stack(inputs))[0], who=self._who)
+        return unit(self._network(inputs)[0], who=self._who)
 
 
 @dataclass(frozen=True)

@@ -79,9 +79,9 @@ def _example() -> tuple[torch.Tensor, ...]:
 class MiniLM:
     batch_size = 1
 
-    def __init__(self) -> None:
+    def __init__(self, runs_in: str | None = None) -> None:
         self.spec = SPEC
-        self._sentences = Sentences()
+        self._sentences = Sentences(runs_in)
         self.runtime = self._sentences.runtime
 
     def preprocess(self, image: Image.Image) -> Any:

@@ -1,4 +1,5 @@
-"""What runs a network: OpenVINO on a CPU (bfloat16 where it has that), torch on a CUDA device, torch as the reference.
+"""What runs a network: OpenVINO on a CPU (bfloat16 where it has that), torch on a CUDA device (float16 where the network bears
+it), torch as the reference.
 
 A network is built and converted once; the result is kept under ``DATA_DIR/models``, so that later starts need neither
 torch nor the weights' own library.
@@ -14,7 +15,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -29,14 +30,17 @@ import structlog
 from django.conf import settings
 
 from . import torchvision_operators
-from .base import EncoderError, EncoderUnavailable
+from .base import EncoderError, EncoderUnavailable, last_line
 
 if TYPE_CHECKING:
     import torch
 
+    from .torch_network import TorchNetwork
+
 log = structlog.get_logger(__name__)
 
 Inputs = npt.NDArray[Any]
+Rows = Inputs | Sequence[Inputs]  # of one input: an array of ``n`` rows, or ``n`` arrays
 
 RUNTIMES = ("cuda", "openvino", "torch")
 
@@ -54,10 +58,14 @@ _FLOAT32 = "float32-only"
 class Network(Protocol):
     """A network ready to run. Safe to call from several threads."""
 
-    runtime: str  # what runs it, as a person reads it: "OpenVINO, bfloat16"
+    most_rows: int  # more at once are not worth trying
 
-    def __call__(self, *inputs: Inputs) -> tuple[npt.NDArray[np.float32], ...]:
-        """Arrays of ``n`` rows to arrays of ``n`` rows. Raises ``EncoderError`` when the network cannot do it."""
+    @property
+    def runtime(self) -> str:
+        """What runs it, as a person reads it: “OpenVINO, bfloat16”."""
+
+    def __call__(self, *inputs: Rows) -> tuple[npt.NDArray[np.float32], ...]:
+        """``n`` rows of each input to arrays of ``n`` rows. Raises ``EncoderError`` when the network cannot do it."""
 
 
 @dataclass(frozen=True)
@@ -76,14 +84,16 @@ def load(graph: Graph, runtime: str | None = None) -> Network:
     """The network in ``runtime``, or in the best one here. Raises ``EncoderUnavailable``."""
     chosen = runtime or preferred()
     if chosen == "cuda":
-        return _Torch(graph.build(), device="cuda")
+        return _on_cuda(graph)
     if chosen == "openvino":
         try:
             model, bears_bfloat16 = converted(graph)
             return _OpenVINO(model, bfloat16=bears_bfloat16 and has_bfloat16())
         except _NotConvertible as error:
             log.warning("network_not_converted", network=graph.name, reason=str(error), runs_in="torch")
-    return _Torch(graph.build(), device="cpu")
+    from .torch_network import TorchNetwork
+
+    return TorchNetwork(graph.build(), device="cpu")
 
 
 @cache
@@ -94,6 +104,15 @@ def preferred() -> str:
     if _has_cuda():
         return "cuda"
     return "openvino" if _has_openvino() else "torch"
+
+
+@cache
+def _has_cuda() -> bool:
+    if version("torch").endswith("+cpu"):
+        return False  # known without the seconds that importing it takes
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def cores() -> int:
@@ -118,14 +137,13 @@ def models_folder() -> Path:
 
 
 def best_batch(network: Network, rows: Callable[[int], tuple[Inputs, ...]]) -> int:
-    """The batch size, up to 64 on a CPU and 256 on a GPU, with which ``network`` does most rows a second. ``rows(n)`` makes ``n`` of them.
+    """The batch size with which ``network`` does most rows a second. ``rows(n)`` makes ``n`` of them.
 
     Takes some batches' time; stops at the first size that is hardly better, or for which there is no memory.
     """
-    limit = 256 if preferred() == "cuda" else 64
     best, best_rate = _BATCHES[0], 0.0
     for size in _BATCHES:
-        if size > limit:
+        if size > network.most_rows:
             break
         inputs = rows(size)
         try:
@@ -151,6 +169,8 @@ def best_batch(network: Network, rows: Callable[[int], tuple[Inputs, ...]]) -> i
 _SPEED = "speed.json"
 # ViT-B/16 at 224 pixels.
 _TOKENS, _WIDTH, _HEADS, _LAYERS = 197, 768, 12, 12
+# What goes into the layer and comes out of it: to bring a GPU whole tokens takes longer than the layer.
+_NARROW = 8
 
 
 def transformer_rate() -> float | None:
@@ -170,21 +190,22 @@ def measure_speed() -> float:
 
 def _measured() -> float:
     def rows(number: int) -> tuple[Inputs, ...]:
-        return (np.random.default_rng(0).standard_normal((number, _TOKENS, _WIDTH), dtype=np.float32),)
+        return (np.random.default_rng(0).standard_normal((number, _TOKENS, _NARROW), dtype=np.float32),)
 
     def build() -> torch.nn.Module:
         torchvision_operators.make_importable()
         from timm.models.vision_transformer import Block
+        from torch import nn
 
-        return Block(_WIDTH, _HEADS)
+        return nn.Sequential(nn.Linear(_NARROW, _WIDTH), Block(_WIDTH, _HEADS), nn.Linear(_WIDTH, _NARROW))
 
     def example() -> tuple[torch.Tensor, ...]:
         import torch
 
         return (torch.from_numpy(rows(2)[0]),)
 
-    network = load(Graph("speed", versions("torch", "timm"), build, example))
-    size = 64 if preferred() == "cuda" else 8
+    network = load(Graph("speed", ("narrow", *versions("torch", "timm")), build, example))
+    size = network.most_rows if preferred() == "cuda" else 8
     inputs = rows(size)
     network(*inputs)
     times: list[float] = []
@@ -193,6 +214,33 @@ def _measured() -> float:
         network(*inputs)
         times.append(time.perf_counter() - began)
     return size / (min(times) * _LAYERS)
+
+
+# torch ---------------------------------------------------------------------------------------------------------------
+
+
+def _on_cuda(graph: Graph) -> Network:
+    from .torch_network import TorchNetwork
+
+    return _in_fewest_digits(TorchNetwork(graph.build(), device="cuda"), graph)
+
+
+def _in_fewest_digits(exact: TorchNetwork, graph: Graph) -> Network:
+    """In float16 where that gives the same. Raises ``EncoderUnavailable`` for a network that does not run at all."""
+    import torch
+
+    tries = (graph.example(), *graph.others())
+    try:
+        theirs = [tuple(map(torch.from_numpy, exact(*(one.numpy() for one in inputs)))) for inputs in tries]
+    except EncoderError as error:
+        raise EncoderUnavailable(f"The network does not run here. {error}") from error
+    quick = exact.in_float16()
+    try:
+        is_same = _least_cosine(quick, tries, theirs) >= _SAME
+    except EncoderError as error:  # its own code mixes float16 with float32
+        log.info("network_without_float16", network=graph.name, reason=str(error))
+        return exact
+    return quick if is_same else exact
 
 
 # Kept on disk --------------------------------------------------------------------------------------------------------
@@ -316,7 +364,7 @@ def _convert(graph: Graph) -> tuple[Any, bool]:
         raise
     except Exception as error:
         # The converter meets what it does not know with exceptions of every kind; torch can run all of it.
-        raise _NotConvertible(_first_line(error)) from error
+        raise _NotConvertible(last_line(error)) from error
 
 
 def _least_cosine(network: Network, tries: tuple[Any, ...], theirs: list[tuple[torch.Tensor, ...]]) -> float:
@@ -343,7 +391,7 @@ class OnnxFile:
             self._model = _core().read_model(path)
         except RuntimeError as error:
             raise EncoderUnavailable(
-                f"{path.name} cannot be read as ONNX ({_first_line(error)}). Export it again, or copy it again."
+                f"{path.name} cannot be read as ONNX ({last_line(error)}). Export it again, or copy it again."
             ) from error
         # Shapes of its inputs; None where a size is open.
         self.inputs = [
@@ -384,7 +432,7 @@ class OnnxFile:
             self._model.reshape(shapes)
         except RuntimeError as error:
             raise EncoderUnavailable(
-                f"{self._path.name} takes {self.described_inputs()} and nothing else ({_first_line(error)}). Export it with "
+                f"{self._path.name} takes {self.described_inputs()} and nothing else ({last_line(error)}). Export it with "
                 "an open (dynamic) first axis."
             ) from error
 
@@ -400,6 +448,7 @@ class OnnxFile:
 class _OpenVINO:
     def __init__(self, model: Any, *, bfloat16: bool, only: int | None = None) -> None:
         self.runtime = f"OpenVINO, {'bfloat16' if bfloat16 else 'float32'}"
+        self.most_rows = 64
         self._compiled = _core().compile_model(
             model,
             "CPU",
@@ -415,54 +464,11 @@ class _OpenVINO:
         self._outputs = range(len(self._compiled.outputs)) if only is None else [only]
         self._own = threading.local()
 
-    def __call__(self, *inputs: Inputs) -> tuple[npt.NDArray[np.float32], ...]:
+    def __call__(self, *inputs: Rows) -> tuple[npt.NDArray[np.float32], ...]:
         if not hasattr(self._own, "request"):
             self._own.request = self._compiled.create_infer_request()
         try:
-            found = self._own.request.infer(list(inputs))
+            found = self._own.request.infer([np.stack(rows) if isinstance(rows, list) else rows for rows in inputs])
         except RuntimeError as error:
-            raise EncoderError(f"OpenVINO could not run the network ({_first_line(error)}).") from error
+            raise EncoderError(f"OpenVINO could not run the network ({last_line(error)}).") from error
         return tuple(np.array(found[index], dtype=np.float32) for index in self._outputs)
-
-
-# torch ---------------------------------------------------------------------------------------------------------------
-
-
-@cache
-def _has_cuda() -> bool:
-    if version("torch").endswith("+cpu"):
-        return False  # known without the seconds that importing it takes
-    import torch
-
-    return torch.cuda.is_available()
-
-
-class _Torch:
-    def __init__(self, module: torch.nn.Module, *, device: str) -> None:
-        import torch
-
-        self.runtime = "torch, bfloat16 on CUDA" if device == "cuda" else "torch, float32"
-        self._device = device
-        evaluated: Any = module.eval()
-        self._module = evaluated
-        if device == "cuda":
-            # Tensor cores read channels last.
-            self._module = evaluated.to(device, memory_format=torch.channels_last)
-
-    def __call__(self, *inputs: Inputs) -> tuple[npt.NDArray[np.float32], ...]:
-        import torch
-
-        is_cuda = self._device == "cuda"
-        try:
-            with torch.inference_mode(), torch.autocast(self._device, torch.bfloat16, enabled=is_cuda):
-                tensors = [torch.from_numpy(np.ascontiguousarray(array)) for array in inputs]
-                if is_cuda:
-                    tensors = [tensor.pin_memory().to(self._device, non_blocking=True) for tensor in tensors]
-                return tuple(output.float().cpu().numpy() for output in _tuple(self._module(*tensors)))
-        except RuntimeError as error:  # also torch.OutOfMemoryError
-            raise EncoderError(f"torch could not run the network ({_first_line(error)}).") from error
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[-1] if lines else type(error).__name__)[:200]

@@ -20,7 +20,8 @@ _OVERLAP = 1 / 8
 MAX_CHUNKS = 64
 # Token counts are padded up to a multiple of this: OpenVINO prepares itself for every new shape.
 _PAD_TO = 8
-_MAX_TOKENS_PER_BATCH = 4096
+# A batch has room for so many tokens a row; with longer texts it has fewer rows.
+_TOKENS_PER_ROW = 64
 
 
 class TextNetwork:
@@ -39,7 +40,6 @@ class TextNetwork:
         dimension: int,
         max_tokens: int,
         who: str,
-        batch_size: int = 64,
         takes_mask: bool = True,
         pad_id: int = 0,
         pad_to: int | None = None,
@@ -50,7 +50,6 @@ class TextNetwork:
         self._network = network
         self._tokenizer = tokenizer
         self._who = who
-        self._batch_size = batch_size
         self._takes_mask = takes_mask
         self._pad_id = pad_id
         self._pad_to = pad_to
@@ -81,12 +80,13 @@ class TextNetwork:
     def _encode_chunks(self, chunks: list[list[int]]) -> Array:
         result = np.empty((len(chunks), self.dimension), dtype=np.float32)
         order = np.argsort([len(chunk) for chunk in chunks], kind="stable")
+        most_rows = self._network.most_rows
         start = 0
         while start < len(order):
             # Sorted by length, so the last row of a batch is its longest: long texts come in smaller batches.
-            size = min(self._batch_size, len(order) - start)
+            size = min(most_rows, len(order) - start)
             longest = len(chunks[order[start + size - 1]])
-            size = max(1, min(size, _MAX_TOKENS_PER_BATCH // max(longest, 1)))
+            size = max(1, min(size, most_rows * _TOKENS_PER_ROW // max(longest, 1)))
             rows = order[start : start + size]
             result[rows] = self._network(*self._inputs([chunks[row] for row in rows]))[0]
             start += size
