@@ -14,7 +14,7 @@ from .vectors import Vectors
 FOLDS = 5
 # What it learns from at most; of the others it only says what it thinks.
 _MOST_LEARNED = 100_000
-_ROUNDS = 60
+_ROUNDS = 30
 # Of the squared weights beside the summed loss, as scikit-learn has it (C = 1) for vectors of length 1.
 _PENALTY = 1.0
 _BLOCK = 16_384

@@ -19,6 +19,18 @@ User = get_user_model()
 ROLE_NAMES = [(role.label, role.label) for role in Role]
 # What a job tells of its result.
 _RESULTS = ("added", "changed", "already_in", "written", "unchanged", "refused", "missing")
+# Of findings: by their kind.
+_KINDS_FOUND = {
+    "type": "object",
+    "additionalProperties": {
+        "type": "object",
+        "required": ["open", "note"],
+        "properties": {
+            "open": {"type": "integer"},
+            "note": {"type": "string", "description": "What kept it from being looked for."},
+        },
+    },
+}
 ITEM_STATES = ["pending", "ready", "unreadable"]
 SPACE_STATES = ["preparing", "ready", "failed"]
 
@@ -301,9 +313,11 @@ class JobSerializer(serializers.ModelSerializer[Job]):
     def get_errors(self, job: Job) -> Any:
         return JobErrorSerializer(getattr(job, "first_errors", []), many=True).data
 
-    @extend_schema_field({"type": "object", "additionalProperties": {"type": "integer"}})
+    @extend_schema_field(
+        {"type": "object", "properties": {name: {"type": "integer"} for name in _RESULTS} | {"kinds": _KINDS_FOUND}}
+    )
     def get_result(self, job: Job) -> Any:
-        return {name: job.result[name] for name in _RESULTS if name in job.result}
+        return {name: job.result[name] for name in (*_RESULTS, "kinds") if name in job.result}
 
 
 class JobStartedSerializer(serializers.Serializer[Any]):

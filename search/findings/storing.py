@@ -14,7 +14,7 @@ from .base import Found
 
 @transaction.atomic
 def store(dataset: Dataset, kind: str, found: Sequence[Found]) -> int:
-    """Make ``found`` the findings of ``kind``; how many of them are open now.
+    """Make ``found`` the findings of ``kind``; how many items have an open one now.
 
     What is not found any more goes, unless somebody has decided on it. What somebody has decided stays decided as long as its
     evidence is the same. Three statements and a COPY, whatever the number.
@@ -45,7 +45,7 @@ def store(dataset: Dataset, kind: str, found: Sequence[Found]) -> int:
         cursor.execute(_DELETE_WHAT_IS_GONE, params)
         cursor.execute(_WRITE, params)
         cursor.execute(
-            "SELECT count(*) FROM search_finding WHERE dataset_id = %(dataset)s AND kind = %(kind)s AND state = 'open'",
+            "SELECT count(DISTINCT item_id) FROM search_finding WHERE dataset_id = %(dataset)s AND kind = %(kind)s AND state = 'open'",
             params,
         )
         return int(cursor.fetchone()[0])

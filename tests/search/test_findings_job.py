@@ -46,6 +46,13 @@ def test_a_job_tells_how_many_it_found_and_what_it_could_not_look_at(dataset: Da
     assert Finding.objects.get().item_id == made[1].pk
 
 
+def test_the_api_tells_what_a_job_found(dataset: Dataset, vera: Any, alice: Any, client_of: Any) -> None:
+    job = looking.start(dataset, ["duplicate"], by=alice)
+    jobs.run(job.pk)
+    told = client_of(vera).get(f"/api/v1/jobs/{job.pk}/").json()
+    assert told["result"]["kinds"]["duplicate"]["note"] == "The dataset has no items to compare."
+
+
 def test_only_the_chosen_kinds_are_looked_for(dataset: Dataset, alice: Any) -> None:
     add_items(dataset, 2)
     job = looking.start(dataset, ["duplicate"], by=alice)

@@ -1694,7 +1694,20 @@ export interface components {
             readonly errors: components["schemas"]["JobError"][];
             readonly error_count: number;
             readonly result: {
-                [key: string]: number;
+                added?: number;
+                changed?: number;
+                already_in?: number;
+                written?: number;
+                unchanged?: number;
+                refused?: number;
+                missing?: number;
+                kinds?: {
+                    [key: string]: {
+                        open: number;
+                        /** @description What kept it from being looked for. */
+                        note: string;
+                    };
+                };
             };
             readonly message: string;
             /** Format: date-time */
