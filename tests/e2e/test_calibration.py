@@ -47,3 +47,5 @@ def test_words_that_are_not_there_find_nothing_and_others_suggest_a_cut(
     suggested.blur()
     page.keyboard.press("c")
     expect(page).not_to_have_url(re.compile("min="))
+    page.get_by_role("option").first.click()
+    expect(page.get_by_text(re.compile(r"Score \.\d\d, top \d+ %"))).to_be_visible()
