@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import faiss
 import numpy as np
 import numpy.typing as npt
 import structlog
@@ -128,6 +127,8 @@ def build(rows: Rows, progress: Progress = _silent) -> Graph:
 
 def _index(stored: Vectors) -> Any:
     """Of inner products. Without training it compares with all."""
+    import faiss
+
     number, dimension = stored.shape
     flat = faiss.IndexFlatIP(dimension)
     if number < _LEAST_ROWS_FOR_CELLS:
@@ -144,6 +145,8 @@ def _index(stored: Vectors) -> Any:
 
 def _probes(index: Any, stored: Vectors) -> int:
     """How many cells to look into depends on how the vectors lie, so it is measured."""
+    import faiss
+
     asked = stored[np.random.default_rng(0).choice(len(stored), _SAMPLE, replace=False)]
     _, truth = faiss.knn(asked, stored, NEIGHBOURS, metric=faiss.METRIC_INNER_PRODUCT)
     for probes in _PROBES:
@@ -197,6 +200,8 @@ def amend(old: Graph, rows: Rows, progress: Progress = _silent) -> Graph:
     wanted = np.flatnonzero(is_new | ((neighbours < 0).sum(axis=1) > _MOST_LOST))
     if len(wanted) > _MOST_CHANGED * number or len(wanted) * number > _MOST_COMPARED:
         return build(rows, progress)
+    import faiss
+
     flat = faiss.IndexFlatIP(rows.vectors.shape[1])
     flat.add(rows.vectors)
     neighbours[wanted], scores[wanted] = _search(flat, rows.vectors[wanted], wanted, progress)

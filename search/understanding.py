@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import inflect
 import numpy as np
 
 from datasets import counting
@@ -20,6 +19,9 @@ from datasets.models import Dataset, Modality
 from . import encoders, phrases
 from .encoders.base import Array, unit
 from .phrases import Class, Part, Reading, words_of
+
+if TYPE_CHECKING:
+    import inflect
 
 ENCODER = "starter-text"
 # Cosine of two nouns from which on they mean the same, and how much nearer the class must be than the next one. Of 82
@@ -146,19 +148,22 @@ def _forms(labels: tuple[str, ...]) -> dict[str, tuple[str, bool]]:
 
 
 @cache
-def _inflections() -> inflect.engine:
+def inflections() -> inflect.engine:
+    """The first call takes seconds: the library checks its own types as it is imported."""
+    import inflect
+
     return inflect.engine()
 
 
 @lru_cache(maxsize=4096)
 def _plural(word: str) -> str:
-    return str(_inflections().plural_noun(word)) if word.isalpha() else word
+    return str(inflections().plural_noun(word)) if word.isalpha() else word
 
 
 @lru_cache(maxsize=4096)
 def _singular(noun: str) -> str:
     *before, last = noun.split()
-    found = _inflections().singular_noun(last) if last.isalpha() else False
+    found = inflections().singular_noun(last) if last.isalpha() else False
     return " ".join([*before, str(found) if found else last])
 
 

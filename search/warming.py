@@ -66,6 +66,7 @@ def _load_encoders() -> None:
         names = set(ready.values_list("encoder", flat=True))
         if PredictionModel.objects.exists():
             names.add(understanding.ENCODER)
+            understanding.inflections()
         for name in names:
             encoders.get(name).encode_texts(["a photo"])
     except (EncoderError, EncoderUnavailable, UnknownEncoder) as error:

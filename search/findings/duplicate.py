@@ -10,8 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from .base import MOST_RELATED, Array, Found, Kind, Material, NothingToFind
 
@@ -56,6 +54,9 @@ def find(material: Material) -> list[Found]:
 
 def groups_of(material: Material) -> list[Group]:
     """In the order of their first items."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
     if not len(material.ids):
         raise NothingToFind("The dataset has no items to compare.")
     one, other, likeness = (np.concatenate(both) for both in zip(_equal(material), _near(material), strict=True))

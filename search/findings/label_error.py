@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import probe
 from .base import MOST_RELATED, Array, Found, Kind, Material, NothingToFind
 
 # A class with fewer members is not learned: of one in five folds nothing would be left to learn from.
@@ -67,6 +66,8 @@ def find(material: Material) -> list[Found]:
 
 
 def judge(material: Material) -> Judged:
+    from .. import probe  # it imports torch, which the web has no use for
+
     if material.dataset.multi_label and not (material.labels >= 0).any():
         raise NothingToFind("No item has exactly one label, which is what can be checked.")
     classes, sizes = np.unique(material.row_labels[material.row_labels >= 0], return_counts=True)

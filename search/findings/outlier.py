@@ -8,7 +8,6 @@ furthest twentieth is shown.
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 from .base import UNUSUAL, Array, Found, Kind, Material, NothingToFind, as_score, unusual
 
@@ -80,6 +79,8 @@ def _from_own_class(material: Material) -> list[Found]:
 
 def class_nearness(vectors: Array) -> tuple[Array, Array]:
     """Of members of one class: ``(n,)`` the mean cosine to the nearest of the others, and ``(n, up to 8)`` which these are."""
+    import torch
+
     number = len(vectors)
     members = np.arange(number)
     if number > _MOST_MEMBERS:

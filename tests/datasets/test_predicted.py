@@ -156,7 +156,7 @@ def test_what_must_not_be(dataset: Dataset) -> None:
         ({"disagrees": "perhaps"}, "disagrees is true or false"),
         ({"model": "judge"}, "model says whose predictions"),
         ({"not_status": "new"}, "status is one of"),
-        ({"finding": "outlier"}, "There is no filter “finding”. Use one of: annotator"),
+        ({"find": "outlier"}, "There is no filter “find”. Use one of: annotator"),
     ],
 )
 def test_what_is_no_filter_gets_a_sentence(dataset: Dataset, raw: dict[str, Any], words: str) -> None:

@@ -380,7 +380,7 @@ def test_a_search_by_area_takes_the_same_queries_whatever_the_number_of_results(
     body = {"like": [{"item": tiled[3].pk, "box": QUARTER}]}
     encoders.get(dataset.encoder)
     for limit in (1, 8):
-        with django_assert_max_num_queries(18):
+        with django_assert_max_num_queries(19):
             client.post(address, {**body, "limit": limit}, format="json")
 
 
