@@ -61,6 +61,13 @@ def test_a_search_is_kept_opened_changed_and_deleted(
     saved.refresh_from_db()
     assert saved.query == {"like": [items[0].pk], "filter": {"unlabeled": "true"}}
 
+    # With what it finds on the first page, too.
+    page.get_by_role("link", name="Kindred").click()
+    page.get_by_role("list", name=re.compile("Saved searches of")).get_by_role(
+        "link", name=re.compile(r"lost cards\s*\d")
+    ).click()
+    expect(page).to_have_url(re.compile(f"like={items[0].pk}.*unlabeled=true"))
+
     other = visit()
     other.sign_in(alice)
     theirs = other.open(f"/datasets/{multi.pk}?saved={saved.pk}")
@@ -75,6 +82,28 @@ def test_a_search_is_kept_opened_changed_and_deleted(
     theirs.get_by_role("button", name="Undo").click()
     expect(theirs.get_by_label("Saved searches")).to_be_visible()
     assert SavedSearch.objects.get().name == "cards"
+
+
+def test_items_become_examples_by_a_click_in_their_corner(
+    visit: VisitFactory, worker: Worker, alice: Any, multi: Dataset
+) -> None:
+    items = import_texts(multi, worker, alice)
+    window = visit()
+    window.sign_in(alice)
+    page = window.open(f"/datasets/{multi.pk}?like={items[0].pk}")
+    other, last = (page.locator(f"[data-id='{items[at].pk}']") for at in (3, 5))
+    other.hover()
+    other.locator("[data-refine=unlike]").click()
+    expect(page).to_have_url(re.compile(rf"like={items[0].pk}&unlike={items[3].pk}$"))
+    last.hover()
+    last.locator("[data-refine=like]").click()
+    expect(page).to_have_url(re.compile(rf"like={items[0].pk}(&like=|%2C|,){items[5].pk}&unlike={items[3].pk}$"))
+    window.screenshot("refined")
+    assert window.violations() == []
+    # Once more, and it is none any more.
+    other.hover()
+    other.locator("[data-refine=unlike]").click()
+    expect(page).not_to_have_url(re.compile("unlike"))
 
 
 def test_filters_that_exclude_each_other_are_named_and_dropped(

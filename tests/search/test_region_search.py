@@ -362,6 +362,14 @@ def test_why_tells_the_likeness_with_every_part(dataset: Dataset, tiled: list[It
     assert first["thumbnail_url"].startswith(f"/api/v1/items/{tiled[4].pk}/thumbnail/")
 
 
+def test_why_tells_the_polygon_that_is_meant(dataset: Dataset, tiled: list[Item], vera: Any, client_of: Any) -> None:
+    triangle = [[0.0, 0.0], [0.5, 0.0], [0.0, 0.5]]
+    body = {"like": [{"item": tiled[4].pk, "polygon": triangle}], "item": tiled[4].pk}
+    answer = client_of(vera).post(f"/api/v1/datasets/{dataset.pk}/search/why/", body, format="json").json()
+    (part,) = answer["parts"]
+    assert (part["polygon"], part["box"]) == (triangle, [0.0, 0.0, 0.5, 0.5])
+
+
 def test_why_names_words_and_says_what_is_not_there(dataset: Dataset, foreign: Dataset, tiled: list[Item]) -> None:
     asked = query.parse(dataset, {"text": "a cat"})
     why = reasons.explain(asked, tiled[0].pk)

@@ -8,7 +8,7 @@ import { router } from "../lib/router.svelte";
 import { ItemWindow } from "./grid/items.svelte";
 import { FoundRegions } from "./regions/found.svelte";
 import { RegionsShown } from "./regions/shown.svelte";
-import { distinct, partOf, writeExample, type Example } from "./search/examples";
+import { distinct, partOf, writeExample, type Example, type Side } from "./search/examples";
 import { falling, shareAtLeast, topText } from "./search/standing";
 import { conditions, joined, understood } from "./search/understood";
 import { countAbove, Selection } from "./selection.svelte";
@@ -297,12 +297,24 @@ export class Workspace extends Opened {
   }
 
   /** Add examples (or counter-examples) to what is searched. */
-  refine(examples: Example[], side: "like" | "unlike") {
+  refine(examples: Example[], side: Side) {
     const other = side === "like" ? "unlike" : "like";
     const added = distinct([...this.view[side], ...examples]);
     const written = new Set(examples.map(writeExample));
     const left = this.view[other].filter((one) => !written.has(writeExample(one)));
     this.show({ [side]: added, [other]: left, order: "", min: null });
+  }
+
+  /** The side of the search on which an item stands as a whole. */
+  sideOf(item: number): Side | null {
+    const { like, unlike } = this.view;
+    return like.includes(item) ? "like" : unlike.includes(item) ? "unlike" : null;
+  }
+
+  /** Make an item an example on this side, or none any more. */
+  toggleExample(item: number, side: Side) {
+    if (this.sideOf(item) !== side) return this.refine([item], side);
+    this.show({ [side]: this.view[side].filter((one) => one !== item), order: "", min: null });
   }
 
   /** Search with a picture from the person's own machine. */

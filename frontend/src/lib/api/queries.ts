@@ -1,5 +1,5 @@
 // Server state: one client, and the queries that more than one screen reads.
-import { QueryClient } from "@tanstack/svelte-query";
+import { keepPreviousData, QueryClient } from "@tanstack/svelte-query";
 import {
   api,
   body,
@@ -13,6 +13,7 @@ import {
   type NewLayer,
   type Prediction,
   type Region,
+  type SavedSearch,
   type Space,
   type User,
 } from "./client";
@@ -69,6 +70,14 @@ export const savedSearches = (id: number) => ({
   refetchInterval: POLL_IDLE_MS,
   queryFn: async () =>
     (await body(api.GET("/api/v1/datasets/{id}/searches/", { params: { path: { id } } }))).results,
+});
+
+/** What a saved search finds: among the statistics, which are asked for again after every act. */
+export const savedCount = (dataset: number, { id, query, min_score }: SavedSearch) => ({
+  queryKey: ["dataset", dataset, "stats", "saved", id, query, min_score],
+  placeholderData: keepPreviousData,
+  queryFn: ({ signal }: { signal: AbortSignal }) =>
+    body(api.GET("/api/v1/searches/{id}/count/", { params: { path: { id } }, signal })),
 });
 
 export const isRunning = (job: Pick<Job, "state">): boolean =>

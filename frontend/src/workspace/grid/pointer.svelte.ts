@@ -1,5 +1,6 @@
 // Clicks and the drag rectangle of the grid, in the coordinates of its content.
 import type { Workspace } from "../workspace.svelte";
+import type { Side } from "../search/examples";
 import { positionsIn, type Layout } from "./geometry";
 
 /** Below this a press is a click, not a drag. */
@@ -52,6 +53,13 @@ export class Pointer {
     if (wasClick) this.#click(event);
   }
 
+  /** A double click opens an item, but not where single ones do something. */
+  double(event: MouseEvent) {
+    const { workspace } = this;
+    const isAct = event.target instanceof Element && event.target.closest("[data-refine], [data-tick]");
+    if (!isAct && workspace.focused !== null) workspace.openLarge(workspace.focused);
+  }
+
   cancel() {
     this.#start = this.#last = this.rectangle = null;
   }
@@ -62,7 +70,10 @@ export class Pointer {
     if (!option) return;
     const position = Number(option.dataset.position);
     const { workspace } = this;
-    if (event.shiftKey) {
+    const refine = element?.closest<HTMLElement>("[data-refine]");
+    if (refine) {
+      workspace.toggleExample(workspace.shown.ids[position]!, refine.dataset.refine as Side);
+    } else if (event.shiftKey) {
       workspace.selectTo(position);
     } else if (event.ctrlKey || event.metaKey || element?.closest("[data-tick]")) {
       workspace.toggle(position);

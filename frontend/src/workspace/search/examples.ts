@@ -18,6 +18,9 @@ export interface Area extends Part {
 
 export type Example = number | Area;
 
+/** Of a search: what is to be more like it, and what less. */
+export type Side = "like" | "unlike";
+
 export const itemOf = (example: Example): number => (typeof example === "number" ? example : example.item);
 export const isArea = (example: Example): example is Area => typeof example !== "number";
 
