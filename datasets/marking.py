@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.db import connection, transaction
@@ -20,8 +21,8 @@ class InvalidMark(Refused):
 
 
 @transaction.atomic
-def set_status(selection: Selection, status: str, *, by: Any) -> Applied:
-    """Set the status of every item of ``selection``. Raises ``InvalidMark``."""
+def set_status(selection: Selection, status: str, *, tags: Sequence[str] = (), by: Any) -> Applied:
+    """Set the status of every item of ``selection``, and add ``tags`` that say why. Raises ``InvalidMark``."""
     if status not in Status.values:
         raise InvalidMark(f"status is one of {', '.join(Status.values)}, not “{status}”.")
     operation = operations.begin(
@@ -30,10 +31,10 @@ def set_status(selection: Selection, status: str, *, by: Any) -> Applied:
         kind=Operation.Kind.STATUS,
         by=by,
         said=selection.said,
-        detail={"status": status},
+        detail={"status": status} | ({"add": list(tags)} if tags else {}),
     )
     with connection.cursor() as cursor:
-        cursor.execute(_SET_STATUS, {"operation": operation.pk, "status": status})
+        cursor.execute(_MARK, {"operation": operation.pk, "status": status, "add": list(tags), "remove": []})
     return Applied(operation, changed=operations.close(operation))
 
 
@@ -54,7 +55,7 @@ def change_tags(selection: Selection, *, add: list[str], remove: list[str], by: 
         detail={"add": add, "remove": remove},
     )
     with connection.cursor() as cursor:
-        cursor.execute(_CHANGE_TAGS, {"operation": operation.pk, "add": add, "remove": remove})
+        cursor.execute(_MARK, {"operation": operation.pk, "status": None, "add": add, "remove": remove})
     return Applied(operation, changed=operations.close(operation))
 
 
@@ -66,29 +67,20 @@ def _clean(tags: list[str]) -> list[str]:
     return cleaned
 
 
-_SET_STATUS = """
-WITH before AS (
-    SELECT item.id, item.status FROM datasets_item AS item JOIN selected_item USING (id) WHERE item.status <> %(status)s
-), changed AS (
-    UPDATE datasets_item AS item SET status = %(status)s FROM before WHERE item.id = before.id
-    RETURNING item.id, before.status
-)
-INSERT INTO datasets_itemchange (operation_id, item_id, status_before, status_after, tags_added, tags_removed)
-SELECT %(operation)s, id, status, %(status)s, '{}', '{}' FROM changed
-"""
-
-_CHANGE_TAGS = """
+_MARK = """
 WITH wanted AS (
-    SELECT item.id,
+    SELECT item.id, item.status AS status_before, nullif(%(status)s::varchar, item.status) AS status_after,
            ARRAY(SELECT tag FROM unnest(%(add)s::varchar[]) AS tag WHERE tag <> ALL(item.tags)) AS added,
            ARRAY(SELECT tag FROM unnest(%(remove)s::varchar[]) AS tag WHERE tag = ANY(item.tags)) AS removed
       FROM datasets_item AS item JOIN selected_item USING (id)
 ), changed AS (
     UPDATE datasets_item AS item
-       SET tags = ARRAY(SELECT tag FROM unnest(item.tags) AS tag WHERE tag <> ALL(wanted.removed)) || wanted.added
-      FROM wanted WHERE item.id = wanted.id AND wanted.added || wanted.removed <> '{}'
-    RETURNING item.id, wanted.added, wanted.removed
+       SET status = coalesce(wanted.status_after, item.status),
+           tags = ARRAY(SELECT tag FROM unnest(item.tags) AS tag WHERE tag <> ALL(wanted.removed)) || wanted.added
+      FROM wanted
+     WHERE item.id = wanted.id AND (wanted.status_after IS NOT NULL OR wanted.added || wanted.removed <> '{}')
+    RETURNING item.id, wanted.status_before, wanted.status_after, wanted.added, wanted.removed
 )
-INSERT INTO datasets_itemchange (operation_id, item_id, tags_added, tags_removed)
-SELECT %(operation)s, id, added, removed FROM changed
+INSERT INTO datasets_itemchange (operation_id, item_id, status_before, status_after, tags_added, tags_removed)
+SELECT %(operation)s, id, CASE WHEN status_after IS NOT NULL THEN status_before END, status_after, added, removed FROM changed
 """

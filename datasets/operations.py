@@ -12,6 +12,7 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models import QuerySet
 
+from . import signals
 from .errors import Conflict
 from .models import Dataset, Item, Job, Operation, Region
 
@@ -147,11 +148,12 @@ def undo(operation: Operation, *, by: Any) -> Undone:
         cursor.execute(_RETRACT_WHAT_IT_MADE, params)
         cursor.execute(_RESTORE_WHAT_IT_RETRACTED, params)
         cursor.execute(_BRING_BACK_REGIONS, params)
-        cursor.execute(_RESTORE_STATUS, params)
-        cursor.execute(_RESTORE_TAGS, params)
+        cursor.execute(_RESTORE_MARKS, params)
         cursor.execute(_COUNT_KEPT, params)
         kept = cursor.fetchone()[0]
-    return Undone(undoing, reverted=close(undoing), kept_because_changed_since=kept)
+    undone = Undone(undoing, reverted=close(undoing), kept_because_changed_since=kept)
+    signals.operation_undone.send(Operation, operation=operation, undoing=undoing)
+    return undone
 
 
 # The places of the selected items that later operations have changed. A place is what one of them can change by itself:
@@ -233,18 +235,6 @@ _STATUS_CHANGED_SINCE = """
 EXISTS (SELECT FROM changed_since AS since WHERE what = 'status' AND since.item_id = touched.item_id)
 """
 
-_RESTORE_STATUS = f"""
-WITH changed AS (
-    UPDATE datasets_item AS item SET status = touched.status_before
-      FROM datasets_itemchange AS touched
-     WHERE touched.operation_id = %(operation)s AND touched.status_after IS NOT NULL AND item.id = touched.item_id
-       AND NOT {_STATUS_CHANGED_SINCE}
-    RETURNING item.id, touched.status_before, touched.status_after
-)
-INSERT INTO datasets_itemchange (operation_id, item_id, status_before, status_after, tags_added, tags_removed)
-SELECT %(undoing)s, id, status_after, status_before, '{{}}', '{{}}' FROM changed
-"""
-
 _TAGS_CHANGED_SINCE = """
 EXISTS (
     SELECT FROM changed_since AS since
@@ -252,18 +242,22 @@ EXISTS (
 )
 """
 
-_RESTORE_TAGS = f"""
-WITH changed AS (
+_RESTORE_MARKS = f"""
+WITH wanted AS (
+    SELECT item_id, status_after, CASE WHEN status_after IS NOT NULL AND NOT {_STATUS_CHANGED_SINCE} THEN status_before END AS status,
+           CASE WHEN {_TAGS_CHANGED_SINCE} THEN '{{}}' ELSE tags_added END AS added,
+           CASE WHEN {_TAGS_CHANGED_SINCE} THEN '{{}}' ELSE tags_removed END AS removed
+      FROM datasets_itemchange AS touched WHERE operation_id = %(operation)s
+), changed AS (
     UPDATE datasets_item AS item
-       SET tags = ARRAY(SELECT tag FROM unnest(item.tags) AS tag WHERE tag <> ALL(touched.tags_added))
-                  || touched.tags_removed
-      FROM datasets_itemchange AS touched
-     WHERE touched.operation_id = %(operation)s AND touched.tags_added || touched.tags_removed <> '{{}}'
-       AND item.id = touched.item_id AND NOT {_TAGS_CHANGED_SINCE}
-    RETURNING item.id, touched.tags_added, touched.tags_removed
+       SET status = coalesce(wanted.status, item.status),
+           tags = ARRAY(SELECT tag FROM unnest(item.tags) AS tag WHERE tag <> ALL(wanted.added)) || wanted.removed
+      FROM wanted
+     WHERE item.id = wanted.item_id AND (wanted.status IS NOT NULL OR wanted.added || wanted.removed <> '{{}}')
+    RETURNING item.id, wanted.status, wanted.status_after, wanted.added, wanted.removed
 )
-INSERT INTO datasets_itemchange (operation_id, item_id, tags_added, tags_removed)
-SELECT %(undoing)s, id, tags_removed, tags_added FROM changed
+INSERT INTO datasets_itemchange (operation_id, item_id, status_before, status_after, tags_added, tags_removed)
+SELECT %(undoing)s, id, CASE WHEN status IS NOT NULL THEN status_after END, status, removed, added FROM changed
 """
 
 _COUNT_KEPT = f"""
@@ -285,6 +279,9 @@ def describe(operation: Operation) -> str:
     if detail.get("regions"):
         number = f"regions of {number}"
     kind = operation.kind
+    if Operation.Kind.REVIEW in (kind, detail.get("kind")):
+        # Nothing of the items themselves was changed.
+        return ("undid " if kind == Operation.Kind.UNDO else "") + _describe(Operation.Kind.REVIEW, detail)
     if kind == Operation.Kind.UNDO:
         return f"undid {_describe(detail.get('kind', ''), detail)} on {number}"
     return f"{_describe(kind, detail)} on {number}"
@@ -300,7 +297,10 @@ def _describe(kind: str, detail: dict[str, Any]) -> str:
         removed = [f"−{tag}" for tag in detail.get("remove", [])]
         return "tag " + ", ".join(added + removed)
     if kind == Operation.Kind.STATUS:
-        return str(detail.get("status", "status"))
+        return " ".join([str(detail.get("status", "status")), *(f"+{tag}" for tag in detail.get("add", []))])
     if kind == Operation.Kind.IMPORT:
         return "imported labels"
+    if kind == Operation.Kind.REVIEW:
+        number = detail.get("findings", 0)
+        return f"{detail.get('state', 'decided')} {number:,} finding" + ("" if number == 1 else "s")
     return "undo"

@@ -15,6 +15,8 @@ job_resumed = Signal()
 job_canceled = Signal()
 # Items are about to be deleted for good. Arguments: dataset, item_ids.
 items_removed = Signal()
+# An operation has been undone by another, in the transaction that does it. Arguments: operation, undoing.
+operation_undone = Signal()
 # A dataset is about to be deleted for good. Arguments: dataset.
 dataset_removed = Signal()
 # A region is about to be drawn (None), redrawn or removed by a person, in the transaction that does it and before its row

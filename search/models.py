@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import F, Q
 from pgvector.django import HalfVectorField
 
-from datasets.models import Dataset, Item, Job, LabelClass, Region, RegionLayer
+from datasets.models import Dataset, Item, Job, LabelClass, Operation, Region, RegionLayer
 
 # Begins the encoder of a space whose vectors are computed elsewhere: there is no such encoder, and no worker fills it.
 UPLOADED = "uploaded:"
@@ -180,6 +180,18 @@ class Finding(models.Model):
     state = models.CharField(max_length=9, choices=State, default=State.OPEN)
     decided_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
     decided_at = models.DateTimeField(null=True)
+    # That of the decision, or of its undo: then ``decided_state`` tells what it was.
+    operation = models.ForeignKey(Operation, models.SET_NULL, null=True, related_name="+", db_index=False)
+    decided_state = models.CharField(max_length=9, blank=True, default="")
+    held_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.SET_NULL,
+        null=True,
+        related_name="+",
+        db_index=False,
+        help_text="Who looks at it in the review queue.",
+    )
+    held_until = models.DateTimeField(null=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -190,6 +202,9 @@ class Finding(models.Model):
         indexes = [
             # The list, best first, and the filter.
             models.Index(fields=["dataset", "state", "kind", "rank", "id"], name="finding_in_order"),
+            # What an undo opens again; what somebody holds.
+            models.Index(fields=["operation"], name="finding_by_operation", condition=Q(operation__isnull=False)),
+            models.Index(fields=["held_by"], name="finding_held", condition=Q(held_by__isnull=False)),
         ]
 
     def __str__(self) -> str:

@@ -10,11 +10,11 @@ from django.dispatch import receiver
 
 from datasets import creation, filters, selection, signals, totals
 from datasets.api import extras
-from datasets.models import Dataset, Item, Job, Region
+from datasets.models import Dataset, Item, Job, Operation, Region
 
 from . import answers, comparison, graph, indexing, layers, pending, preparation, spaces, vector_upload  # noqa: F401  (they register jobs)
 from .api.spaces import spaces_of
-from .findings import filtering
+from .findings import deciding, filtering
 from .findings import job as _job  # noqa: F401  (registers its jobs)
 from .models import EmbeddingSpace, Finding
 
@@ -58,6 +58,11 @@ def forget_vectors(sender: Any, *, dataset: Dataset, item_ids: list[int], **kwar
 @receiver(signals.region_changing)
 def ask_for_drawn_region(sender: Any, *, item: Item, region: Region | None, **kwargs: Any) -> None:
     layers.redrawing(item, region)
+
+
+@receiver(signals.operation_undone)
+def open_findings_again(sender: Any, *, operation: Operation, undoing: Operation, **kwargs: Any) -> None:
+    deciding.follow_undo(operation, undoing)
 
 
 @receiver(signals.dataset_removed)

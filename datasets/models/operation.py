@@ -22,6 +22,7 @@ class Operation(models.Model):
         TAG = "tag"
         STATUS = "status"
         IMPORT = "import"
+        REVIEW = "review"  # decided on findings, and changed nothing else
         UNDO = "undo"
 
     dataset = models.ForeignKey(Dataset, models.CASCADE, related_name="operations")

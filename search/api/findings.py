@@ -19,10 +19,11 @@ from datasets.api.paging import PAGE_PARAMETERS, Pages
 from datasets.api.rendering import items_json
 from datasets.api.serializers import ItemSerializer, JobStartedSerializer, LabelField, page_of
 from datasets.errors import Refused
-from datasets.models import Role
+from datasets.models import Dataset, Role
 
 from ..findings import KINDS, chosen, deciding, filtering
 from ..findings import job as looking
+from ..findings.deciding import Verdict
 from ..models import Finding
 
 # A named set of choices, for the schema's enums.
@@ -53,15 +54,28 @@ class FindingSerializer(serializers.Serializer[Any]):
     decided_at = serializers.DateTimeField(allow_null=True)
 
 
-class DecisionSerializer(serializers.Serializer[Any]):
+class VerdictSerializer(serializers.Serializer[Any]):
     state = serializers.ChoiceField(choices=Finding.State.choices)
     label = LabelField(
         required=False, allow_null=True, help_text="With confirmed: the class to give, by its name or id."
     )
+    exclude = serializers.BooleanField(required=False, help_text="With confirmed: exclude the item.")
+    duplicate = serializers.BooleanField(
+        required=False, help_text=f"With confirmed: exclude the item, and tag it “{deciding.DUPLICATE}”."
+    )
+
+    def verdict(self, dataset: Dataset) -> Verdict:
+        """Raises ``Refused``."""
+        said = self.validated_data
+        named = said.get("label")
+        label = filters.find_class(dataset, named) if named is not None else None
+        return Verdict(
+            said["state"], label, excludes=said.get("exclude", False), is_duplicate=said.get("duplicate", False)
+        )
 
 
 class DecidedSerializer(FindingSerializer):
-    operation = serializers.IntegerField(allow_null=True, help_text="That gave the label, to be undone.")
+    operation = serializers.IntegerField(allow_null=True, help_text="The decision in the log, to be undone.")
 
 
 class FindingStatisticsSerializer(serializers.Serializer[Any]):
@@ -83,6 +97,7 @@ class FindingsView(APIView):
             OpenApiParameter("kind", OpenApiTypes.STR, many=True, description=f"Some of {', '.join(KINDS)}."),
             OpenApiParameter("state", OpenApiTypes.STR, description="open (unless told), confirmed, dismissed or any."),
             OpenApiParameter("item", OpenApiTypes.INT, description="Of this item alone."),
+            OpenApiParameter("group", OpenApiTypes.STR, description="Of this group alone."),
             *PAGE_PARAMETERS,
         ],
         responses=page_of(FindingSerializer),
@@ -99,9 +114,11 @@ class FindingsView(APIView):
             if not asked["item"].isdecimal() or len(asked["item"]) > 18:
                 raise Refused("item is the id of an item.")
             found = found.filter(item=int(asked["item"]))
+        if asked.get("group"):
+            found = found.filter(group=asked["group"])
         pages = _BestFirst()
         page = pages.paginate_queryset(found.select_related("suggested_label", "decided_by"), request, self) or []
-        return pages.get_paginated_response(_findings_json(page))
+        return pages.get_paginated_response(findings_json(page))
 
     @extend_schema(request=LookSerializer, responses={202: JobStartedSerializer})
     def post(self, request: Request, pk: int) -> Response:
@@ -118,19 +135,17 @@ class FindingView(APIView):
 
     @extend_schema(operation_id="findings_retrieve", responses=FindingSerializer)
     def get(self, request: Request, pk: int) -> Response:
-        return Response(_findings_json([object_for(request.user, Finding.objects.all(), pk)])[0])
+        return Response(findings_json([object_for(request.user, Finding.objects.all(), pk)])[0])
 
-    @extend_schema(request=DecisionSerializer, responses=DecidedSerializer)
+    @extend_schema(request=VerdictSerializer, responses=DecidedSerializer)
     def post(self, request: Request, pk: int) -> Response:
         """Confirm it, with the label that sets it right if there is one; dismiss it; or open it again."""
         finding = object_for(request.user, Finding.objects.all(), pk, Role.ANNOTATOR)
-        body = DecisionSerializer(data=request.data)
+        body = VerdictSerializer(data=request.data)
         body.is_valid(raise_exception=True)
-        named = body.validated_data.get("label")
-        label = filters.find_class(finding.dataset, named) if named is not None else None
-        decision = deciding.decide(finding, body.validated_data["state"], label=label, by=request.user)
+        decision = deciding.decide(finding, body.verdict(finding.dataset), by=request.user)
         operation = decision.operation.pk if decision.operation else None
-        return Response(_findings_json([decision.finding])[0] | {"operation": operation})
+        return Response(findings_json([decision.finding])[0] | {"operation": operation})
 
 
 class FindingStatisticsView(APIView):
@@ -148,7 +163,11 @@ def _listed(values: Sequence[str]) -> list[str]:
     return [one.strip() for value in values for one in value.split(",") if one.strip()]
 
 
-def _findings_json(found: Sequence[Finding]) -> list[dict[str, Any]]:
+def is_open(finding: Finding) -> bool:
+    return finding.state == Finding.State.OPEN
+
+
+def findings_json(found: Sequence[Finding]) -> list[dict[str, Any]]:
     """Two statements for all items that they name."""
     named = {one for finding in found for one in (finding.item_id, *finding.related)}
     items = {item["id"]: item for item in items_json(sorted(named))}
@@ -167,8 +186,8 @@ def _findings_json(found: Sequence[Finding]) -> list[dict[str, Any]]:
             "confidence": finding.confidence,
             "group": finding.group,
             "state": finding.state,
-            "decided_by": finding.decided_by.username if finding.decided_by else None,
-            "decided_at": finding.decided_at,
+            "decided_by": finding.decided_by.username if finding.decided_by and not is_open(finding) else None,
+            "decided_at": None if is_open(finding) else finding.decided_at,
         }
         for finding in found
         if finding.item_id in items

@@ -240,6 +240,7 @@ class WhyPartSerializer(serializers.Serializer[Any]):
     thumbnail_url = serializers.CharField(required=False, allow_null=True)
     region = serializers.IntegerField(required=False)
     box = BoxField(required=False, help_text="The area that is meant, or the box around it.")
+    polygon = PolygonField(required=False, help_text="The area that is meant, where it is a polygon.")
 
 
 class ReasonsSerializer(serializers.Serializer[Any]):

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from . import comparisons, counts, findings, region_layers, space_views, vector_files, views
+from . import comparisons, counts, findings, region_layers, review, space_views, vector_files, views
 
 urlpatterns = [
     path("encoders/", views.EncodersView.as_view()),
@@ -21,6 +21,11 @@ urlpatterns = [
     path("datasets/<int:pk>/findings/", findings.FindingsView.as_view()),
     path("datasets/<int:pk>/stats/findings/", findings.FindingStatisticsView.as_view()),
     path("findings/<int:pk>/", findings.FindingView.as_view()),
+    path("findings/<int:pk>/evidence/", review.EvidenceView.as_view()),
+    path("datasets/<int:pk>/review/", review.ReviewView.as_view()),
+    path("datasets/<int:pk>/review/claim/", review.ClaimView.as_view()),
+    path("datasets/<int:pk>/review/release/", review.ReleaseView.as_view()),
+    path("datasets/<int:pk>/review/decide/", review.DecideAllView.as_view()),
     path("detectors/", region_layers.DetectorsView.as_view()),
     path("datasets/<int:pk>/region-layers/", region_layers.RegionLayersView.as_view()),
     path("datasets/<int:pk>/region-layers/estimate/", region_layers.RegionLayerCostView.as_view()),

@@ -227,7 +227,11 @@ def _part_json(query: Query, likeness: Likeness, items: dict[int, Item]) -> dict
         told |= {"item": item.pk, "key": item.key, "thumbnail_url": thumbnail_url(item.pk, item.sha256)}
         if part.example.region_id is not None:
             told["region"] = part.example.region_id
-    return told | ({"box": [area.x, area.y, area.width, area.height]} if area else {})
+    if area:
+        told["box"] = [area.x, area.y, area.width, area.height]
+        if area.polygon:
+            told["polygon"] = area.polygon
+    return told
 
 
 class QueryImageView(APIView):

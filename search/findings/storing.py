@@ -68,12 +68,12 @@ DELETE FROM search_finding AS finding
 _WRITE = """
 INSERT INTO search_finding AS stored
        (dataset_id, kind, item_id, subject, score, rank, reason, related, suggested_label_id, confidence, label_ids, "group",
-        evidence, state, created_at)
+        evidence, state, decided_state, created_at)
 SELECT %(dataset)s, %(kind)s, new.item_id, new.subject, new.score, new.rank, new.reason, new.related, label.id,
        CASE WHEN label.id IS NOT NULL THEN new.confidence END,
        ARRAY(SELECT label_id FROM datasets_annotation AS annotation
               WHERE annotation.item_id = new.item_id AND region_id IS NULL AND retracted_by_id IS NULL ORDER BY label_id),
-       new."group", new.evidence, 'open', now()
+       new."group", new.evidence, 'open', '', now()
   FROM incoming_finding AS new
   JOIN datasets_item AS item ON item.id = new.item_id AND item.dataset_id = %(dataset)s
   LEFT JOIN datasets_labelclass AS label ON label.id = new.suggested_id
@@ -84,5 +84,7 @@ ON CONFLICT (dataset_id, kind, item_id, subject) DO UPDATE
        "group" = EXCLUDED."group", evidence = EXCLUDED.evidence,
        state = CASE WHEN stored.evidence = EXCLUDED.evidence THEN stored.state ELSE 'open' END,
        decided_by_id = CASE WHEN stored.evidence = EXCLUDED.evidence THEN stored.decided_by_id END,
-       decided_at = CASE WHEN stored.evidence = EXCLUDED.evidence THEN stored.decided_at END
+       decided_at = CASE WHEN stored.evidence = EXCLUDED.evidence THEN stored.decided_at END,
+       operation_id = CASE WHEN stored.evidence = EXCLUDED.evidence THEN stored.operation_id END,
+       decided_state = CASE WHEN stored.evidence = EXCLUDED.evidence THEN stored.decided_state ELSE '' END
 """

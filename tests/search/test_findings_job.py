@@ -12,7 +12,7 @@ from datasets.errors import Refused
 from datasets.models import Dataset, Item, Job
 from search.findings import KINDS, Found, Material, UnknownKind, deciding, storing
 from search.findings import job as looking
-from search.findings.deciding import Changed, Decided
+from search.findings.deciding import Changed, Decided, Verdict
 from search.models import Finding
 from tests.fixtures import add_class, add_items, labels_of
 
@@ -116,7 +116,7 @@ def test_a_kind_that_breaks_fails_the_job_and_keeps_what_was_found(
 
 
 def test_a_confirmed_label_is_given_and_can_be_undone(dataset: Dataset, finding: Finding, item: Item, bob: Any) -> None:
-    decision = deciding.decide(finding, "confirmed", label=finding.suggested_label, by=bob)
+    decision = deciding.decide(finding, Verdict("confirmed", finding.suggested_label), by=bob)
     assert labels_of(dataset) == {item.pk: {"dog"}}
     assert (decision.finding.state, decision.finding.decided_by) == ("confirmed", bob)
     assert decision.operation is not None
@@ -125,7 +125,9 @@ def test_a_confirmed_label_is_given_and_can_be_undone(dataset: Dataset, finding:
 
 
 def test_a_dismissed_finding_changes_no_label(dataset: Dataset, finding: Finding, item: Item, bob: Any) -> None:
-    assert deciding.decide(finding, "dismissed", by=bob).operation is None
+    decision = deciding.decide(finding, Verdict("dismissed"), by=bob)
+    assert decision.operation is not None
+    assert (decision.operation.kind, decision.operation.changed) == ("review", 0)
     assert labels_of(dataset) == {item.pk: {"cat"}}
 
 
@@ -135,19 +137,19 @@ def test_an_item_that_was_labelled_meanwhile_is_refused_with_the_reason(
     labelling.apply_label(selection.of_items(dataset, [item.pk]), add_class(dataset, "cow"), by=bob)
     for state in ("confirmed", "dismissed"):
         with pytest.raises(Changed, match="“cow” by now"):
-            deciding.decide(finding, state, by=bob)
+            deciding.decide(finding, Verdict(state), by=bob)
     assert labels_of(dataset) == {item.pk: {"cow"}}
 
 
 def test_what_somebody_has_decided_is_not_decided_again(finding: Finding, bob: Any, rita: Any) -> None:
-    deciding.decide(finding, "dismissed", by=bob)
+    deciding.decide(finding, Verdict("dismissed"), by=bob)
     with pytest.raises(Decided, match="bob has dismissed"):
-        deciding.decide(finding, "confirmed", by=rita)
-    deciding.decide(finding, "dismissed", by=rita)  # the same says nothing new
-    deciding.decide(finding, "open", by=rita)
-    assert deciding.decide(finding, "confirmed", by=rita).finding.decided_by == rita
+        deciding.decide(finding, Verdict("confirmed"), by=rita)
+    deciding.decide(finding, Verdict("dismissed"), by=rita)  # the same says nothing new
+    deciding.decide(finding, Verdict("open"), by=rita)
+    assert deciding.decide(finding, Verdict("confirmed"), by=rita).finding.decided_by == rita
 
 
 def test_a_label_goes_with_confirmed_only(finding: Finding, bob: Any) -> None:
     with pytest.raises(Refused, match="confirmed only"):
-        deciding.decide(finding, "dismissed", label=finding.suggested_label, by=bob)
+        deciding.decide(finding, Verdict("dismissed", finding.suggested_label), by=bob)

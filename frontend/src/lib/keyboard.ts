@@ -24,7 +24,7 @@ export type Action =
   | "box"
   | "polygon"
   | "area"
-  | "regions"
+  | "review"
   | "remove"
   | "history"
   | "keys";
@@ -93,10 +93,10 @@ export const SHORTCUTS: Shortcut[] = [
     group: "Label",
   },
   {
-    action: "regions",
+    action: "review",
     keys: ["r"],
     shown: "R",
-    does: "label the regions that were found, or the items",
+    does: "review what was found; with found regions selected, label these or the items",
     group: "Label",
   },
   { action: "exclude", keys: ["x"], shown: "X", does: "exclude (or take back in)", group: "Label" },

@@ -1,5 +1,6 @@
 // What each key does in the workspace.
 import { actionOf, isTyping, type Action } from "../lib/keyboard";
+import { router } from "../lib/router.svelte";
 import type { Acts } from "./actions/acts";
 import { moved, type Layout } from "./grid/geometry";
 import { removeSelected } from "./regions/acts";
@@ -114,8 +115,9 @@ function run(action: Action, isExtending: boolean, { workspace, acts, layout, fo
       return take(workspace, action);
     case "area":
       return markArea(workspace);
-    case "regions":
-      return labelRegions(workspace);
+    case "review":
+      if (!labelRegions(workspace)) router.go(`/datasets/${workspace.id}/review`);
+      return;
     case "remove":
       return void removeSelected(workspace);
     case "history":
@@ -144,9 +146,11 @@ function markArea({ large, isText, regions }: Workspace) {
   if (large !== null && !isText) regions.mark();
 }
 
-function labelRegions(workspace: Workspace) {
-  if (workspace.canLabel && workspace.selection.count && workspace.regionTarget.count)
-    workspace.labelsRegions = !workspace.labelsRegions;
+/** Whether there were any to be labelled. */
+function labelRegions(workspace: Workspace): boolean {
+  const hasSome = workspace.canLabel && workspace.selection.count > 0 && workspace.regionTarget.count > 0;
+  if (hasSome) workspace.labelsRegions = !workspace.labelsRegions;
+  return hasSome;
 }
 
 /** One step: out of drawing or marking, of the chosen region, of the large view, of the selection, of the query. */

@@ -449,6 +449,74 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/datasets/{id}/review/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description How far the review of a dataset's findings has come. */
+        get: operations["datasets_review_retrieve"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/datasets/{id}/review/claim/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description The next findings to look at. Nobody else is given their items for some minutes. */
+        post: operations["datasets_review_claim_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/datasets/{id}/review/decide/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description The same verdict on many findings, as one operation. */
+        post: operations["datasets_review_decide_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/datasets/{id}/review/release/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description You look at nothing any more. */
+        post: operations["datasets_review_release_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/datasets/{id}/search/": {
         parameters: {
             query?: never;
@@ -729,6 +797,23 @@ export interface paths {
         put?: never;
         /** @description Confirm it, with the label that sets it right if there is one; dismiss it; or open it again. */
         post: operations["findings_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/findings/{id}/evidence/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description What speaks for a finding, or against it. */
+        get: operations["findings_evidence_retrieve"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1231,6 +1316,24 @@ export interface components {
          * @enum {string}
          */
         ByEnum: "id" | "key";
+        ClaimRequest: {
+            kind: string;
+            /** @default  */
+            group: string;
+            /** @default 3 */
+            number: number;
+            /** @description Rank and id of a finding: those behind it. */
+            after?: number[];
+        };
+        Claimed: {
+            results: components["schemas"]["Finding"][];
+            /** @description Of the kind and group. */
+            open: number;
+            /** @description Of these by others, who look at them now. */
+            held: number;
+            /** @description For which nobody else is given these items. */
+            seconds: number;
+        };
         ClassCount: {
             id: number;
             name: string;
@@ -1392,6 +1495,16 @@ export interface components {
              */
             next: string | null;
         };
+        DecideAllRequest: {
+            state: components["schemas"]["FindingStateEnum"];
+            /** @description With confirmed: the class to give, by its name or id. */
+            label?: string | number | null;
+            /** @description With confirmed: exclude the item. */
+            exclude?: boolean;
+            /** @description With confirmed: exclude the item, and tag it “duplicate”. */
+            duplicate?: boolean;
+            ids: number[];
+        };
         Decided: {
             id: number;
             kind: components["schemas"]["FindingKindEnum"];
@@ -1420,13 +1533,25 @@ export interface components {
             decided_by: string | null;
             /** Format: date-time */
             decided_at: string | null;
-            /** @description That gave the label, to be undone. */
+            /** @description The decision in the log, to be undone. */
             operation: number | null;
         };
-        DecisionRequest: {
-            state: components["schemas"]["FindingStateEnum"];
-            /** @description With confirmed: the class to give, by its name or id. */
-            label?: string | number | null;
+        DecidedAll: {
+            /** @description To be undone. */
+            operation: number | null;
+            decided: number;
+            /** @description Decided by somebody meanwhile, or labelled otherwise by now. */
+            left: number;
+        };
+        DecidedToday: {
+            /** @description Confirmed with a label. */
+            fixed: number;
+            /** @description Confirmed, and the item excluded. */
+            excluded: number;
+            /** @description Confirmed, and nothing changed. */
+            confirmed: number;
+            /** @description Dismissed. */
+            kept: number;
         };
         Detector: {
             name: string;
@@ -1504,6 +1629,11 @@ export interface components {
              * @description The next page, when there is one.
              */
             next: string | null;
+        };
+        Evidence: {
+            nearest: components["schemas"]["NearItem"][];
+            /** @description The suggested one first, then the given ones. */
+            classes: components["schemas"]["Typical"][];
         };
         /**
          * @description * `keep` - leave it as it is, and say so
@@ -1866,6 +1996,14 @@ export interface components {
          * @enum {string}
          */
         ModalityEnum: "image" | "text";
+        NearItem: {
+            item: components["schemas"]["Item"];
+            /**
+             * Format: double
+             * @description Cosine.
+             */
+            score: number;
+        };
         NewComparisonRequest: {
             /** @description Names of those to compare; they need not be encoders of the dataset. */
             encoders: string[];
@@ -1944,10 +2082,11 @@ export interface components {
          *     * `tag` - Tag
          *     * `status` - Status
          *     * `import` - Import
+         *     * `review` - Review
          *     * `undo` - Undo
          * @enum {string}
          */
-        OperationKindEnum: "label" | "unlabel" | "tag" | "status" | "import" | "undo";
+        OperationKindEnum: "label" | "unlabel" | "tag" | "status" | "import" | "review" | "undo";
         OperationPage: {
             results: components["schemas"]["Operation"][];
             /**
@@ -2249,6 +2388,44 @@ export interface components {
             region?: components["schemas"]["ScoredRegion"];
             /** @description Where the words stand in the first 500 characters of the text: [[from, to], …]. */
             highlights: number[][];
+        };
+        Review: {
+            kind: components["schemas"]["FindingKindEnum"];
+            /** @description Open findings of each kind. */
+            open: {
+                [key: string]: number;
+            };
+            progress: components["schemas"]["ReviewProgress"];
+            /** @description Of the same mistake, the largest first. */
+            groups: components["schemas"]["ReviewGroup"][];
+            /** @description Of all kinds, in UTC. */
+            today: components["schemas"]["DecidedToday"];
+        };
+        ReviewGroup: {
+            /** @description As the findings have it. */
+            name: string;
+            title: string;
+            open: number;
+        };
+        ReviewProgress: {
+            open: number;
+            confirmed: number;
+            dismissed: number;
+            /**
+             * Format: double
+             * @description Share of what was decided that was confirmed.
+             */
+            precision: number | null;
+            /** @description Of the precision, 95 % (Clopper and Pearson). */
+            interval: number[] | null;
+            /**
+             * Format: double
+             * @description Likely among the open ones; after ten decisions.
+             */
+            errors_left: number | null;
+            /** @description Fewer left than this are under 5 % of all. */
+            stop_below: number | null;
+            is_enough: boolean;
         };
         /**
          * @description * `viewer` - viewer
@@ -2623,6 +2800,14 @@ export interface components {
         Token: {
             token: string;
         };
+        Typical: {
+            label: string;
+            label_id: number;
+            /** @description Items with this label. */
+            count: number;
+            /** @description Nearest to the mean of their class. */
+            items: components["schemas"]["Item"][];
+        };
         Understood: {
             /** @description Conditions; all of them hold. */
             parts: components["schemas"]["UnderstoodPart"][];
@@ -2707,6 +2892,15 @@ export interface components {
             job: number;
             space: number;
         };
+        VerdictRequest: {
+            state: components["schemas"]["FindingStateEnum"];
+            /** @description With confirmed: the class to give, by its name or id. */
+            label?: string | number | null;
+            /** @description With confirmed: exclude the item. */
+            exclude?: boolean;
+            /** @description With confirmed: exclude the item, and tag it “duplicate”. */
+            duplicate?: boolean;
+        };
         /**
          * @description * `exact` - exact
          *     * `index` - index
@@ -2733,6 +2927,8 @@ export interface components {
             region?: number;
             /** @description The area that is meant, or the box around it. */
             box?: number[];
+            /** @description The area that is meant, where it is a polygon. */
+            polygon?: number[][];
         };
         /**
          * @description * `example` - example
@@ -3282,6 +3478,8 @@ export interface operations {
             query?: {
                 /** @description Where a page begins: part of the `next` of the one before. */
                 cursor?: string;
+                /** @description Of this group alone. */
+                group?: string;
                 /** @description Of this item alone. */
                 item?: number;
                 /** @description Some of label_error, outlier, duplicate, leak, quality. */
@@ -3795,6 +3993,100 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Dataset"];
                 };
+            };
+        };
+    };
+    datasets_review_retrieve: {
+        parameters: {
+            query?: {
+                /** @description Unless told, the first with open findings. */
+                kind?: string;
+            };
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Review"];
+                };
+            };
+        };
+    };
+    datasets_review_claim_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ClaimRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Claimed"];
+                };
+            };
+        };
+    };
+    datasets_review_decide_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DecideAllRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DecidedAll"];
+                };
+            };
+        };
+    };
+    datasets_review_release_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No response body */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
         };
     };
@@ -4494,7 +4786,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["DecisionRequest"];
+                "application/json": components["schemas"]["VerdictRequest"];
             };
         };
         responses: {
@@ -4504,6 +4796,27 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Decided"];
+                };
+            };
+        };
+    };
+    findings_evidence_retrieve: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Evidence"];
                 };
             };
         };
