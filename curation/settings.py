@@ -236,6 +236,7 @@ CELERY_BEAT_SCHEDULE = {
         ("maintain indexes", "search.tasks.maintain_indexes", 15.0),
         ("purge deleted datasets", "datasets.tasks.purge_deleted_datasets", 600.0),
         ("forget old changes", "datasets.tasks.forget_old_changes", 600.0),
+        ("forget changed vectors", "search.tasks.forget_changed_vectors", 3600.0),
     )
 }
 

@@ -31,9 +31,6 @@ class Passing:
         return np.logical_and.reduce(masks) if masks else None
 
 
-_MOST_SENT = 150_000
-
-
 # On the columns when they are here: to read them for one answer would take longer. ----------------------------------------
 
 
@@ -56,11 +53,11 @@ def ids(dataset: Dataset, filter: Filter) -> npt.NDArray[np.int64]:
 
 
 def chosen(dataset: Dataset, filter: Filter) -> QuerySet[Item] | npt.NDArray[np.int64]:
-    """The items that pass: as ids when these are known at once and few enough to send, else as a query."""
+    """The items that pass: as ids, ascending, when these are known at once, else as a query."""
     if columns.are_kept(dataset):
         held = columns.of(dataset)
         rows = Passing(dataset, held, filter).without()
-        if rows is not None and np.count_nonzero(rows) <= _MOST_SENT:
+        if rows is not None:
             return held.ids[rows]
     return filter.apply(filters.items_of(dataset))
 

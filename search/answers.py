@@ -14,7 +14,7 @@ from django.db.models import QuerySet
 from datasets import filters, passing
 from datasets.models import Dataset, Item, Region
 
-from . import calibration, coverage, fulltext, indexing, ordinary, planning, query, region_ranking, vectors
+from . import calibration, comparing, coverage, fulltext, indexing, ordinary, planning, query, region_ranking, vectors
 from .calibration import Calibration
 from .examples import MAX_EXAMPLES, InvalidQuery
 from .fulltext import Mode
@@ -125,17 +125,14 @@ def _fused(
 ) -> Answer:
     """By likeness and by words, in one order. Of very many items that hold the words, the most alike are ranked by them.
     What follows on further pages comes by likeness."""
-    items = asked.chosen
     matching = asked.items.filter(fulltext.holding(asked.dataset, asked.text))
     holding = vectors.rank(space, vector, matching, limit=fulltext.POOL, min_score=min_score)
     words = fulltext.by_words(holding.best.item_ids.tolist(), asked.text)
     if limit is None:
-        alike = vectors.rank_all(space, vector, items)
+        alike = comparing.rank_all(space, vector, asked)
         embedded, spread, own = len(alike.item_ids), Spread.of(alike.scores), _own(asked, alike)
     else:
-        scored = vectors.rank(
-            space, vector, items, limit=max(limit, fulltext.POOL), min_score=min_score, examples=asked.example_items
-        )
+        scored = comparing.rank(space, vector, asked, limit=max(limit, fulltext.POOL), min_score=min_score)
         alike, embedded, spread, own = scored.best, scored.embedded, scored.spread, scored.own
     best = fulltext.fuse(alike, holding.best, words, limit)
     return Answer(
@@ -240,15 +237,8 @@ def _exactly(
 ) -> Answer:
     after = after or After(None)
     items = asked.chosen
-    found = vectors.rank(
-        space,
-        vector,
-        items,
-        limit=limit,
-        min_score=min_score,
-        after=after.place,
-        without=after.shown,
-        examples=asked.example_items,
+    found = comparing.rank(
+        space, vector, asked, limit=limit, min_score=min_score, after=after.place, without=after.shown
     )
     return Answer(
         space,
@@ -330,7 +320,7 @@ def rank_all(asked: Query) -> Answer:
         return _by_regions(space, vector, asked, limit=None)
     if asked.mode is Mode.HYBRID:
         return _fused(asked, space, vector, limit=None)
-    ranked = vectors.rank_all(space, vector, asked.chosen)
+    ranked = comparing.rank_all(space, vector, asked)
     total = passing.count(asked.dataset, asked.filter)
     spread = Spread.of(ranked.scores)
     return Answer(

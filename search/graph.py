@@ -99,8 +99,9 @@ def read_rows(space: EmbeddingSpace, progress: Progress = _silent) -> Rows:
                 "SELECT string_agg(int8send(item_id), ''::bytea), string_agg(int8send(stamp), ''::bytea),"
                 " array_agg(halfvec_send(vector)) FROM ("
                 f"SELECT item_id, xmin::text::bigint AS stamp, vector FROM {vectors.partition_name(space)}"
-                " WHERE item_id > %s ORDER BY item_id LIMIT %s) AS row",
-                [after, _ROWS_READ],
+                # With the space, which all of the partition have: it comes first in the primary key.
+                " WHERE space_id = %s AND item_id > %s ORDER BY item_id LIMIT %s) AS row",
+                [space.pk, after, _ROWS_READ],
             )
             sent_ids, sent_stamps, sent = cursor.fetchone()
             if sent_ids is None:

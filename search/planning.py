@@ -10,14 +10,15 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from . import indexing, samples
+from . import indexing, matrix, samples
 from .models import EmbeddingSpace
 from .samples import Sample
 from .vectors import Chosen
 
 # Milliseconds for one row, measured with 512 dimensions on two cores; only their ratio matters.
-_MS_PER_COMPARED = 0.0022  # found by the filter, its vector fetched and compared
-_MS_PER_VISITED = 0.02  # fetched in the order of the index
+_MS_PER_COMPARED = 0.004  # found by the filter, its vector fetched by Postgres and compared
+_MS_IN_MEMORY = 0.00035  # the same where the space's vectors are in memory
+_MS_PER_VISITED = 0.015  # fetched in the order of the index
 # Under a filter, so many times more are fetched than must be for enough to pass: the farther the index has to look, the less surely
 # it finds the best of what passes.
 _OVER_FETCH = 12
@@ -31,6 +32,7 @@ class Plan:
     why: str  # for people
     rows: int  # about, in the space
     share: float = 1.0  # of the space that passes the filter, estimated
+    exact_ms: float = 0.0  # to compare all that passes, estimated
     number: int = 0  # to fetch through the index
     enough: int = 0  # of them must pass, else it is to look farther
     ef_search: int = 0
@@ -40,7 +42,7 @@ class Plan:
     def farther(self) -> Plan | None:
         """When too few of those fetched have passed; ``None`` when comparing all that pass takes no longer."""
         number = _FARTHER * self.number
-        if number * _MS_PER_VISITED > self.share * self.rows * _MS_PER_COMPARED:
+        if number * _MS_PER_VISITED > self.exact_ms:
             return None
         return replace(self, number=number)
 
@@ -76,7 +78,7 @@ def choose(space: EmbeddingSpace, items: Chosen | None, *, limit: int) -> Plan:
         return Plan(True, "There is no filter.", rows, number=limit, ef_search=ef_search, sample=sample)
     passing = sample.passing(items)
     share = float(passing.mean()) if len(passing) else 0.0
-    exact_ms = share * rows * _MS_PER_COMPARED
+    exact_ms = share * rows * (_MS_IN_MEMORY if matrix.is_held(space) else _MS_PER_COMPARED)
     number = math.ceil(_OVER_FETCH * limit / max(share, 1e-6))
     index_ms = number * _MS_PER_VISITED
     uses_index = index_ms < exact_ms
@@ -89,6 +91,7 @@ def choose(space: EmbeddingSpace, items: Chosen | None, *, limit: int) -> Plan:
         why,
         rows,
         share,
+        exact_ms,
         number=number if uses_index else 0,
         enough=math.ceil(_ENOUGH * _OVER_FETCH * limit),
         ef_search=min(indexing.MOST_EF_SEARCH, max(space.ef_search, 2 * limit)) if uses_index else 0,

@@ -26,6 +26,7 @@ from .vectors import Chosen, Vectors
 MAX_WORDS = 2_000  # characters: an encoder reads some 250 tokens of them at most
 MAX_IMAGE_BYTES = 64 << 20
 _SHOWN_SIDE = 1_000  # pixels
+_MOST_SENT = 150_000  # ids, with a statement
 KEYS = ("text", "literal", "mode", "like", "unlike", "image", "image_box", "image_polygon", "regions", "filter")
 
 
@@ -77,6 +78,12 @@ class Query:
     def chosen(self) -> Chosen | None:
         """The same for what compares them; ``None``: all."""
         return passing.chosen(self.dataset, self.filter) if self.filter else None
+
+    @property
+    def sent(self) -> Chosen | None:
+        """The same for Postgres: ids, unless they are too many to send."""
+        chosen = self.chosen
+        return self.items if isinstance(chosen, np.ndarray) and len(chosen) > _MOST_SENT else chosen
 
     @property
     def said(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from . import embedding, indexing
+from . import embedding, indexing, matrix
 
 
 @shared_task(queue="embed")
@@ -18,3 +18,8 @@ def recover_embedding() -> None:
 @shared_task(queue="default", ignore_result=True)
 def maintain_indexes() -> None:
     indexing.maintain()
+
+
+@shared_task(queue="default", ignore_result=True)
+def forget_changed_vectors() -> None:
+    matrix.forget_old_changes()

@@ -24,6 +24,7 @@ from .scores import BINS, Spread
 
 Vectors = npt.NDArray[np.float32]
 # Some items of a dataset: those of a query, or of these ids.
+# A query of items, or their ids, ascending.
 Chosen = QuerySet[Item] | npt.NDArray[np.int64]
 
 
@@ -507,7 +508,9 @@ SELECT total, embedded, least, greatest, own,
 def among(items: Chosen, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
     """Which of ``ids`` are of ``items``. One parameter, however many: as many take longer to send than to look up."""
     if isinstance(items, np.ndarray):
-        return np.isin(ids, items)
+        if not len(items):
+            return np.zeros(len(ids), dtype=bool)
+        return items[np.minimum(np.searchsorted(items, ids), len(items) - 1)] == ids
     where, params = _ids(items)
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT array_agg(id) FROM ({where}) AS item (id) WHERE id = ANY(%s)", [*params, ids.tolist()])

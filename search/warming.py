@@ -11,7 +11,7 @@ from django.db import DatabaseError, connections
 from datasets import columns
 from datasets.models import PredictionModel
 
-from . import encoders, indexing, understanding
+from . import encoders, indexing, matrix, understanding
 from .encoders import runtime
 from .encoders.base import EncoderError, EncoderUnavailable, UnknownEncoder
 from .models import EmbeddingSpace
@@ -53,6 +53,7 @@ def _load_for_searches() -> None:
         columns.warm()
         _load_encoders()
         indexing.warm()
+        matrix.warm()
     except DatabaseError as error:
         # Whoever searches or filters will meet it again, and be told.
         log.warning("not_warmed", reason=str(error))

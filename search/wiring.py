@@ -12,7 +12,7 @@ from datasets import creation, filters, selection, signals, totals
 from datasets.api import extras
 from datasets.models import Dataset, Item, Job, Operation, Region
 
-from . import answers, comparison, graph, indexing, layers, pending, preparation, spaces, vector_upload  # noqa: F401  (they register jobs)
+from . import answers, comparison, graph, indexing, layers, matrix, pending, preparation, spaces, vector_upload  # noqa: F401  (they register jobs)
 from .api.spaces import spaces_of
 from .findings import deciding, filtering
 from .findings import job as _job  # noqa: F401  (registers its jobs)
@@ -76,8 +76,9 @@ def fail_layers_without_space(sender: Any, *, instance: EmbeddingSpace, **kwargs
 
 
 @receiver(post_delete, sender=EmbeddingSpace)
-def forget_graph(sender: Any, *, instance: EmbeddingSpace, **kwargs: Any) -> None:
+def forget_files(sender: Any, *, instance: EmbeddingSpace, **kwargs: Any) -> None:
     graph.forget(instance.pk)
+    matrix.forget(instance.pk)
 
 
 creation.set_encoder_chooser(spaces.choose_encoder)
