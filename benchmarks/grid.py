@@ -42,7 +42,7 @@ _FLAGS = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
-_PLACES = (0.5, 1.0, 0.25, 0.75, 0.1, 0.9, 0.33, 1.0)
+_PLACES = (0.5, 1.0, 0.25, 0.75, 0.1, 0.9, 0.33)
 _FILTERS = {"all": {}, "split": {"split": "f"}, "label": {"label": "f"}, "measure": {"brightness": "<0.5"}}
 
 # Resolves at the first frame in which every picture that can be seen is there, and those of `before` are not.
@@ -169,7 +169,7 @@ def of_moving(instance: Instance, dataset: Any, open_page: Any, minutes: float) 
     page = open_page(instance)
     page.goto(f"{instance.url}/datasets/{dataset.pk}")
     page.evaluate(_SHOWN, "")
-    jumps = {share: page.evaluate(_JUMP, share) for share in _PLACES}
+    jumps = [(share, page.evaluate(_JUMP, share)) for share in _PLACES]
     page.evaluate(_JUMP, 0.4)
     frames = [*page.evaluate(_SCROLL, [5, 900]), *page.evaluate(_SCROLL, [5, 6000])]
     rounds = max(2, round(60 * minutes / 10))
@@ -183,8 +183,10 @@ def of_moving(instance: Instance, dataset: Any, open_page: Any, minutes: float) 
     first = first if len(memory) > 6 else memory[:1]
     page.context.close()
     return {
-        "jump_ms": round(statistics.median(jumps.values())),
-        "jump_end_ms": round(jumps[1.0]),
+        "jump_ms": round(statistics.median(ms for _, ms in jumps)),
+        # The first time: later its items are known.
+        "jump_end_ms": round(next(ms for share, ms in jumps if share == 1.0)),
+        "jump_most_ms": round(max(ms for _, ms in jumps)),
         "fps": statistics.median(frames),
         "memory_growth": round(statistics.median(last) / statistics.median(first), 3),
         "memory_mb": round(statistics.median(last) / 2**20),

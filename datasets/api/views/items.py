@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from ... import filters, history, media, passing
-from ...access import dataset_for, object_for
+from ...access import dataset_for, object_for, picture_for
 from ...errors import Missing, Refused
 from ...models import Item
 from ..filtering import FILTER_PARAMETERS, raw_filter
@@ -137,7 +137,7 @@ class ThumbnailView(APIView):
 
     @extend_schema(responses={(200, "image/jpeg"): OpenApiTypes.BINARY})
     def get(self, request: Request, pk: int) -> HttpResponseBase:
-        item = object_for(request.user, Item.objects.only("key", "sha256", "problem", "dataset"), pk)
+        item = picture_for(request.user, pk)
         if item.sha256 is None:
             raise Missing(f"{item.key}: " + (item.problem or "its thumbnail is not made yet. Wait a moment."))
         if (not_modified := _not_modified(request, item.sha256)) is not None:

@@ -4,6 +4,9 @@ import { api, body, type Item } from "../../lib/api/client";
 
 const KEPT = 4_000;
 const PER_REQUEST = 200;
+/** Windows that follow each other faster than this are flown past: only now and then is one of them fetched. */
+const FAST_MS = 100;
+const NOW_AND_THEN_MS = 300;
 /** Characters of a text that a row can show; a text may have a million. */
 export const GLIMPSE = 500;
 
@@ -13,6 +16,8 @@ export class ItemWindow {
   readonly #wanted = new Set<number>();
   readonly #asked = new Set<number>();
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #wantedAt = 0;
+  #fetchedAt = 0;
 
   constructor(readonly dataset: number) {}
 
@@ -25,7 +30,10 @@ export class ItemWindow {
     this.#wanted.clear();
     for (const id of ids) if (!this.items.has(id) && !this.#asked.has(id)) this.#wanted.add(id);
     clearTimeout(this.#timer);
-    if (this.#wanted.size) this.#timer = setTimeout(() => this.#fetch(), 20);
+    const now = performance.now();
+    const isFast = now - this.#wantedAt < FAST_MS && now - this.#fetchedAt < NOW_AND_THEN_MS;
+    this.#wantedAt = now;
+    if (this.#wanted.size) this.#timer = setTimeout(() => this.#fetch(), isFast ? FAST_MS : 0);
   }
 
   put(items: Iterable<Item>) {
@@ -63,6 +71,7 @@ export class ItemWindow {
   async #fetch() {
     const ids = [...this.#wanted];
     this.#wanted.clear();
+    this.#fetchedAt = performance.now();
     for (let start = 0; start < ids.length; start += PER_REQUEST)
       void this.#load(ids.slice(start, start + PER_REQUEST));
   }
