@@ -329,7 +329,8 @@ def _measure(job: Job, space: EmbeddingSpace) -> None:
         if recalls[-1] >= _ENOUGH:
             break
     # Where looking harder does not help, the least of what is as good.
-    at = next(at for at, one in enumerate(recalls) if one >= min(_ENOUGH, max(recalls) - _AS_GOOD))
+    wanted = _ENOUGH if max(recalls) >= _ENOUGH else max(recalls) - _AS_GOOD
+    at = next(at for at, one in enumerate(recalls) if one >= wanted)
     ef_search, recall = EF_SEARCH[at], recalls[at]
     EmbeddingSpace.objects.filter(pk=space.pk).update(ef_search=ef_search, index_recall=recall)
     job.result |= {"ef_search": ef_search, "recall": round(recall, 4)}

@@ -242,18 +242,20 @@ def _read(space: EmbeddingSpace, first: int, number: int, end: int = 2**63 - 1) 
 
 
 def _write_later(space: EmbeddingSpace) -> None:
-    """In a thread of this process, unless another one is at it."""
+    """In a thread of this process."""
     now = time.monotonic()
     if now - _tried_at.get(space.pk, -_REST_S) < _REST_S or indexing.standing_lately(space).rows < indexing.LEAST_ROWS:
         return
     _tried_at[space.pk] = now
-    threading.Thread(target=_write_in_thread, args=[space], name="matrix", daemon=True).start()
+    threading.Thread(target=_write_in_thread, args=[space, time.time()], name="matrix", daemon=True).start()
 
 
-def _write_in_thread(space: EmbeddingSpace) -> None:
+def _write_in_thread(space: EmbeddingSpace, asked_at: float) -> None:
+    path = _path(space.pk)
     try:
-        with _alone(space) as is_alone:
-            if is_alone:
+        with _alone():
+            # Another process may have done it while we waited.
+            if not path.exists() or path.stat().st_mtime < asked_at:
                 write(space)
     except (DatabaseError, OSError) as error:
         # Searches go on asking Postgres.
@@ -263,16 +265,15 @@ def _write_in_thread(space: EmbeddingSpace) -> None:
 
 
 @contextmanager
-def _alone(space: EmbeddingSpace) -> Iterator[bool]:
-    path = _path(space.pk).with_suffix(".lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
+def _alone() -> Iterator[None]:
+    """One file is written at a time on this machine. Parts that a killed process has left go."""
+    folder = _path(0).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        for part in folder.glob("*.part"):
+            part.unlink(missing_ok=True)
+        yield
 
 
 def write(space: EmbeddingSpace) -> bool:

@@ -143,6 +143,11 @@ TABLE: list[tuple[str, str, Body, str, set[int]]] = [
     ("get", "datasets/{dataset}/stats/findings/", None, VIEWER, {200}),
     ("get", "findings/{finding}/", None, VIEWER, {200}),
     ("post", "findings/{finding}/", lambda w: {"state": "confirmed"}, ANNOTATOR, {200}),
+    ("get", "findings/{finding}/evidence/", None, VIEWER, {200}),
+    ("get", "datasets/{dataset}/review/", None, VIEWER, {200}),
+    ("post", "datasets/{dataset}/review/claim/", lambda w: {"kind": "outlier"}, ANNOTATOR, {200}),
+    ("post", "datasets/{dataset}/review/release/", None, ANNOTATOR, {204}),
+    ("post", "datasets/{dataset}/review/decide/", lambda w: {"ids": [w.finding.pk], "state": "dismissed"}, ANNOTATOR, {200}),
     ("post", "datasets/{dataset}/restore/", None, MANAGER, {404}),  # it is not deleted
 ]  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -202,3 +203,25 @@ def test_a_search_says_the_same_with_and_without(dataset: Dataset, space: Embedd
     after = answers.run(query.parse(dataset, asked), limit=25)
     assert after.best.item_ids.tolist() == before.best.item_ids.tolist()
     assert (after.total, after.embedded, after.is_exact) == (before.total, before.embedded, True)
+
+
+def test_a_file_is_written_once_whoever_asked(
+    space: EmbeddingSpace, items: list[Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By two processes at once, here two threads. What a killed one has left goes."""
+    matrix.forget(space.pk)
+    left = matrix._path(space.pk).with_name("left.part")
+    left.parent.mkdir(parents=True, exist_ok=True)
+    left.write_bytes(b"half")
+    written: list[int] = []
+    write_one = matrix.write
+    monkeypatch.setattr(matrix, "write", lambda space: written.append(space.pk) or write_one(space))
+    asked_at = time.time()
+    threads = [threading.Thread(target=matrix._write_in_thread, args=[space, asked_at]) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert written == [space.pk]
+    assert not left.exists()
+    assert len(held(space).ids) == NUMBER
