@@ -215,7 +215,12 @@ def test_a_file_is_written_once_whoever_asked(
     left.write_bytes(b"half")
     written: list[int] = []
     write_one = matrix.write
-    monkeypatch.setattr(matrix, "write", lambda space: written.append(space.pk) or write_one(space))
+
+    def writes(space: EmbeddingSpace) -> bool:
+        written.append(space.pk)
+        return write_one(space)
+
+    monkeypatch.setattr(matrix, "write", writes)
     asked_at = time.time()
     threads = [threading.Thread(target=matrix._write_in_thread, args=[space, asked_at]) for _ in range(2)]
     for thread in threads:
