@@ -127,7 +127,12 @@ def of(space: EmbeddingSpace) -> Matrix | None:
         if held is None:
             _write_later(space)
             return None
-        snapshot, is_ours, blocks = _changes(space, held.snapshot)
+        snapshot, is_ours, is_ahead, blocks = _changes(space, held.snapshot)
+        if is_ahead:
+            # The database was put back to an earlier state: what it says of changes says nothing of this file.
+            forget(space.pk)
+            _write_later(space)
+            return None
         # What our own transaction has written is nobody else's yet, and may never be.
         if is_ours:
             return None
@@ -167,8 +172,10 @@ def _opened(space: EmbeddingSpace) -> Matrix | None:
             number, dimension = head["rows"], head["dimension"]
             status = os.fstat(file.fileno())
             is_whole = status.st_size == _HEADER_BYTES + number * (8 + 2 * dimension)
-            if head["format"] != _FORMAT or dimension != space.dimension or not is_whole:
-                raise ValueError("another format or dimension, or cut short")
+            # Another database may have a space of that number, too.
+            is_of_it = head["made"] == space.created_at.isoformat() and dimension == space.dimension
+            if head["format"] != _FORMAT or not is_of_it or not is_whole:
+                raise ValueError("another format or space, or cut short")
             whole = np.memmap(file, dtype=np.uint8, mode="r")
     except FileNotFoundError:
         _held.pop(space.pk, None)
@@ -192,6 +199,7 @@ def _opened(space: EmbeddingSpace) -> Matrix | None:
 
 _CHANGES = """
 SELECT pg_current_snapshot()::text, pg_current_xact_id_if_assigned() IS NOT NULL,
+       pg_snapshot_xmax(pg_current_snapshot()) < pg_snapshot_xmax(%(snapshot)s::pg_snapshot),
        (SELECT coalesce(array_agg(DISTINCT block), '{}') FROM search_changedvectors
          WHERE space_id = %(space)s
            AND xid >= pg_snapshot_xmin(%(snapshot)s::pg_snapshot)
@@ -199,11 +207,12 @@ SELECT pg_current_snapshot()::text, pg_current_xact_id_if_assigned() IS NOT NULL
 """
 
 
-def _changes(space: EmbeddingSpace, snapshot: str) -> tuple[str, bool, list[int]]:
+def _changes(space: EmbeddingSpace, snapshot: str) -> tuple[str, bool, bool, list[int]]:
+    """The snapshot of now, whether this transaction has written, whether ``snapshot`` is of a future, and what changed since."""
     with connection.cursor() as cursor:
         cursor.execute(_CHANGES, {"space": space.pk, "snapshot": snapshot})
-        now, is_ours, blocks = cursor.fetchone()
-        return now, is_ours, sorted(blocks)
+        now, is_ours, is_ahead, blocks = cursor.fetchone()
+        return now, is_ours, is_ahead, sorted(blocks)
 
 
 def _amended(space: EmbeddingSpace, old: Matrix, blocks: list[int], snapshot: str) -> Matrix:
@@ -303,7 +312,13 @@ def write(space: EmbeddingSpace) -> bool:
                 body.write(np.ascontiguousarray(halves, dtype="<f2").data)
                 after = int(some[-1])
             number = sum(map(len, ids))
-            head = {"format": _FORMAT, "rows": number, "dimension": space.dimension, "snapshot": snapshot}
+            head = {
+                "format": _FORMAT,
+                "rows": number,
+                "dimension": space.dimension,
+                "snapshot": snapshot,
+                "made": space.created_at.isoformat(),
+            }
             file.write(json.dumps(head).encode().ljust(_HEADER_BYTES))
             for some in ids:
                 file.write(np.ascontiguousarray(some, dtype="<i8").data)

@@ -65,7 +65,7 @@ class ClaimSerializer(serializers.Serializer[Any]):
     group = serializers.CharField(required=False, allow_blank=True, default="", max_length=32)
     number = serializers.IntegerField(required=False, default=3, min_value=1, max_value=queueing.MOST_CLAIMED)
     after = serializers.ListField(
-        child=serializers.IntegerField(min_value=0, max_value=2**31 - 1),
+        child=serializers.IntegerField(min_value=0, max_value=2**63 - 1),
         required=False,
         min_length=2,
         max_length=2,

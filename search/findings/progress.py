@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from datasets import packed
 from datasets.models import Dataset
 
 from ..models import Finding
@@ -37,11 +38,13 @@ class Progress:
 
 def of_kind(dataset: Dataset, kind: str) -> Progress:
     """Of its findings that were decided and that are open."""
-    found = Finding.objects.filter(dataset=dataset, kind=kind).values_list("state", "score")
-    states, scores = zip(*found, strict=True) if found else ((), ())
-    states_, scores_ = np.array(states, dtype=str), np.array(scores, dtype=float)
-    is_open = states_ == State.OPEN
-    return of_decisions(scores_[~is_open], states_[~is_open] == State.CONFIRMED, scores_[is_open])
+    found = packed.fetch(
+        "SELECT array_position(%s, state::text), score FROM search_finding WHERE dataset_id = %s AND kind = %s",
+        [[State.OPEN, State.CONFIRMED, State.DISMISSED], dataset.pk, kind],
+        {"state": "i4", "score": "f8"},
+    )
+    is_open, scores = found["state"] == 1, found["score"]
+    return of_decisions(scores[~is_open], found["state"][~is_open] == 2, scores[is_open])
 
 
 def of_decisions(

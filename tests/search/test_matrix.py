@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -175,6 +176,18 @@ def test_a_file_that_was_cut_short_is_not_read(space: EmbeddingSpace, items: lis
     matrix.write(space)
     path = matrix._path(space.pk)
     path.write_bytes(path.read_bytes()[:-2])
+    assert matrix.of(space) is None
+
+
+@pytest.mark.parametrize(("said", "other"), [("snapshot", "9000000:9000000:"), ("made", "2001-01-01T00:00:00+00:00")])
+def test_a_file_of_another_database_or_of_a_later_state_is_not_read(
+    said: str, other: str, space: EmbeddingSpace, items: list[Item]
+) -> None:
+    matrix.write(space)
+    path = matrix._path(space.pk)
+    content = path.read_bytes()
+    head = json.loads(content[: matrix._HEADER_BYTES]) | {said: other}
+    path.write_bytes(json.dumps(head).encode().ljust(matrix._HEADER_BYTES) + content[matrix._HEADER_BYTES :])
     assert matrix.of(space) is None
 
 
