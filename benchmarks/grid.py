@@ -62,6 +62,13 @@ _SHOWN = """(before) => new Promise((resolve) => {
   look();
 })"""
 
+# Resolves when the rail has its numbers.
+_COUNTED = """() => new Promise((resolve) => {
+  const rail = () => document.querySelector('nav[aria-label=Filters]')?.textContent.includes('Unlabeled');
+  const look = () => (rail() ? resolve(performance.now()) : requestAnimationFrame(look));
+  look();
+})"""
+
 _JUMP = f"""async (share) => {{
   const view = document.querySelector('[role=listbox]');
   const before = view.querySelector('[role=option]').dataset.id;
@@ -154,9 +161,9 @@ def of_opening(instance: Instance, dataset: Any, open_page: Any, times: int) -> 
         page = open_page(instance)
         page.goto(f"{instance.url}/datasets/{dataset.pk}", wait_until="commit")
         # performance.now() counts from the navigation.
-        pictures.append(page.evaluate(_SHOWN, ""))
-        page.locator("nav[aria-label=Filters]").get_by_text("Unlabeled").first.wait_for()
-        whole.append(page.evaluate("() => performance.now()"))
+        shown, counted = page.evaluate(f"() => Promise.all([({_SHOWN})(''), ({_COUNTED})()])")
+        pictures.append(shown)
+        whole.append(max(shown, counted))
         page.context.close()
     return {
         "usable_ms": round(statistics.median(whole)),

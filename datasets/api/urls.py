@@ -17,6 +17,7 @@ urlpatterns = [
     path("datasets/<int:pk>/stats/predictions/", datasets.PredictionStatisticsView.as_view()),
     path("datasets/<int:pk>/items/", items.ItemsView.as_view()),
     path("datasets/<int:pk>/ids/", items.IdsView.as_view()),
+    path("datasets/<int:pk>/thumbnails/", items.ThumbnailsView.as_view()),
     path("datasets/<int:pk>/imports/", transfer.ImportsView.as_view()),
     path("datasets/<int:pk>/jobs/", transfer.DatasetJobsView.as_view()),
     path("datasets/<int:pk>/export/", transfer.ExportView.as_view()),

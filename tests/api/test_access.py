@@ -83,6 +83,7 @@ TABLE: list[tuple[str, str, Body, str, set[int]]] = [
     ("get", "datasets/{dataset}/stats/predictions/", None, VIEWER, {200}),
     ("get", "datasets/{dataset}/items/", None, VIEWER, {200}),
     ("get", "datasets/{dataset}/ids/", None, VIEWER, {200}),
+    ("get", "datasets/{dataset}/thumbnails/?ids=1", None, VIEWER, {200}),
     ("get", "items/{item}/", None, VIEWER, {200}),
     ("get", "items/{item}/image/", None, VIEWER, {404}),
     ("get", "items/{item}/thumbnail/", None, VIEWER, {404}),

@@ -72,6 +72,21 @@ def test_all_ids_come_as_one_binary_array_with_a_version(client: Any, dataset: D
     assert client.get(address(dataset, "ids/"), headers={"If-None-Match": response.headers["ETag"]}).status_code == 304
 
 
+def test_ids_come_as_runs_to_who_takes_them(client: Any, dataset: Dataset) -> None:
+    ids = [item.pk for item in add_items(dataset, 9)]
+    response = client.get(address(dataset, "ids/?runs=true"))
+    assert (response.headers["X-Count"], response.headers["X-Runs"]) == ("9", "1")
+    assert np.frombuffer(response.content, "<u4").tolist() == [ids[0], 9]
+    Item.objects.filter(pk=ids[4]).delete()
+    response = client.get(address(dataset, "ids/?runs=true"))
+    assert np.frombuffer(response.content, "<u4").tolist() == [ids[0], 4, ids[5], 4]
+    # No shorter: as they are.
+    Item.objects.filter(pk__in=[ids[1], ids[3], ids[6]]).delete()
+    response = client.get(address(dataset, "ids/?runs=true&order=-id"))
+    assert "X-Runs" not in response.headers
+    assert np.frombuffer(response.content, "<u4").tolist() == [ids[8], ids[7], ids[5], ids[2], ids[0]]
+
+
 def test_ids_have_another_version_when_an_item_leaves(client: Any, dataset: Dataset) -> None:
     items = add_items(dataset, 3)
     before = client.get(address(dataset, "ids/"))
@@ -236,6 +251,26 @@ def test_a_thumbnail_is_a_jpeg_and_an_older_one_is_still_there(client: Any, data
         response = client.get(f"/api/v1/items/{item.pk}/thumbnail/")
         assert (response["Content-Type"], response.getvalue()) == (content_type, content)
     assert client.get(f"/api/v1/items/{items[3].pk}/thumbnail/").status_code == 404
+
+
+def test_thumbnails_of_many_items_come_in_one_answer(client: Any, dataset: Dataset, multi: Dataset) -> None:
+    items, others = add_items(dataset, 3), add_items(multi, 1)
+    for item, letter in zip([*items, *others], "def", strict=False):
+        Item.objects.filter(pk=item.pk).update(sha256=letter * 64)
+        media.keep_thumbnail(letter * 64, b"picture " + letter.encode())
+    media.keep_thumbnail("9" * 64, b"of another dataset")
+    Item.objects.filter(pk=others[0].pk).update(sha256="9" * 64)
+    Item.objects.filter(pk=items[2].pk).update(sha256=None)
+    wanted = [items[1].pk, others[0].pk, items[2].pk, items[0].pk, 10**9]
+    where = address(dataset, "thumbnails/?ids=" + ",".join(map(str, wanted)))
+    response = client.get(where)
+    assert np.frombuffer(response.content[:20], "<u4").tolist() == [9, 0, 0, 9, 0]
+    assert response.content[20:] == b"picture epicture d"
+    assert client.get(where, headers={"If-None-Match": response.headers["ETag"]}).status_code == 304
+    Item.objects.filter(pk=items[2].pk).update(sha256="d" * 64)
+    assert client.get(where, headers={"If-None-Match": response.headers["ETag"]}).status_code == 200
+    assert "up to 300" in client.get(address(dataset, "thumbnails/?ids=" + "1," * 301)).json()["detail"]
+    assert client.get(address(dataset, "thumbnails/?ids=a")).status_code == 400
 
 
 def test_long_texts_can_be_cut_in_lists(client: Any, multi: Dataset) -> None:

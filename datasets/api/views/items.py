@@ -25,11 +25,15 @@ from ..serializers import HistoryEntrySerializer, ItemDetailSerializer, ItemSeri
 
 ORDERS = ("id", "-id", "key", "-key", "brightness", "-brightness", "sharpness", "-sharpness")
 _MAX_IDS = 1000
+_MOST_THUMBNAILS = 300  # some ten megabytes
 
 _ORDER = OpenApiParameter("order", OpenApiTypes.STR, enum=ORDERS, description="id is the order of import.")
 _IDS = OpenApiParameter("ids", OpenApiTypes.STR, description="Comma-separated: these items, in this order.")
 
 
+_RUNS = OpenApiParameter(
+    "runs", OpenApiTypes.BOOL, description="Runs of consecutive ids instead, where that is shorter."
+)
 _MAX_TEXT = OpenApiParameter(
     "max_text", OpenApiTypes.INT, description="Cut texts to so many characters: a text may have a million."
 )
@@ -80,29 +84,43 @@ class IdsView(APIView):
     """The ids of all items under a filter, in order, as one binary array: the grid jumps anywhere with it.
 
     Little-endian, of the type that ``X-Id-Type`` names; ``X-Count`` is their number, ``X-Version`` changes when they do.
+
+    Whoever says that they take ``runs`` may get a thousandth of the bytes: then ``X-Runs`` says of how many runs of consecutive ids
+    the answer tells the first id and the length, one after the other.
     """
 
     @extend_schema(
-        parameters=[*FILTER_PARAMETERS, _ORDER],
+        parameters=[*FILTER_PARAMETERS, _ORDER, _RUNS],
         responses={(200, "application/octet-stream"): OpenApiTypes.BINARY},
     )
     def get(self, request: Request, pk: int) -> HttpResponse:
         dataset = dataset_for(request.user, pk)
-        filter, order = filters.parse(dataset, raw_filter(request)), order_of(request)
+        filter, order = filters.parse(dataset, raw_filter(request, "runs")), order_of(request)
         if order[0].endswith("id"):
             ids = passing.ids(dataset, filter)[:: -1 if order[0] == "-id" else 1]
         else:
             ordered = filter.apply(filters.items_of(dataset)).order_by(*order)
             ids = np.fromiter(ordered.values_list("pk", flat=True).iterator(20_000), np.int64)
-        body, id_type = ids_as_bytes(ids)
+        runs = _runs(ids) if request.query_params.get("runs") == "true" else None
+        body, id_type = ids_as_bytes(ids if runs is None else runs)
         # Of the answer itself: items leave the dataset and change places without leaving another trace.
         version = hashlib.blake2b(body, digest_size=16).hexdigest()
         if request.headers.get("If-None-Match") == f'"{version}"':
             return HttpResponse(status=304, headers={"ETag": f'"{version}"'})
         headers = {"X-Count": len(ids), "X-Id-Type": id_type, "X-Version": version, "ETag": f'"{version}"'}
+        if runs is not None:
+            headers["X-Runs"] = len(runs) // 2
         response = HttpResponse(body, "application/octet-stream", headers=headers)
         patch_cache_control(response, private=True, no_cache=True)
         return response
+
+
+def _runs(ids: np.ndarray[Any, np.dtype[np.int64]]) -> np.ndarray[Any, np.dtype[np.int64]] | None:
+    """First id and length of each run of consecutive ids; ``None`` where that is no shorter."""
+    firsts = np.flatnonzero(np.diff(ids, prepend=-1) != 1) if len(ids) else np.empty(0, np.int64)
+    if 2 * len(firsts) >= len(ids):
+        return None
+    return np.column_stack([ids[firsts], np.diff(firsts, append=len(ids))]).ravel()
 
 
 def ids_as_bytes(ids: np.ndarray[Any, np.dtype[np.int64]]) -> tuple[bytes, str]:
@@ -149,6 +167,42 @@ class ThumbnailView(APIView):
         return picture(stream, content_type, item.sha256)
 
 
+class ThumbnailsView(APIView):
+    """Thumbnails of up to 300 items in one answer: a screen of the grid is there at once, and not after a hundred requests.
+
+    First a little-endian uint32 for each of ``ids``: how many bytes its picture takes, 0 where there is none. Then the pictures,
+    one after the other.
+    """
+
+    @extend_schema(
+        parameters=[OpenApiParameter("ids", OpenApiTypes.STR, required=True, description="Comma-separated.")],
+        responses={(200, "application/octet-stream"): OpenApiTypes.BINARY},
+    )
+    def get(self, request: Request, pk: int) -> HttpResponse:
+        dataset = dataset_for(request.user, pk)
+        wanted = ids_of(request.query_params.get("ids", ""), "item", most=_MOST_THUMBNAILS)
+        of_item = dict(Item.objects.filter(dataset=dataset, pk__in=wanted).values_list("pk", "sha256"))
+        hashes = [of_item.get(item) for item in wanted]
+        version = hashlib.blake2b(repr(hashes).encode(), digest_size=16).hexdigest()
+        headers = {"ETag": f'"{version}"', "Cache-Control": "private, no-cache"}
+        if request.headers.get("If-None-Match") == headers["ETag"]:
+            return HttpResponse(status=304, headers=headers)
+        pictures = [_thumbnail(sha256) for sha256 in hashes]
+        lengths = np.array([len(one) for one in pictures], dtype="<u4").tobytes()
+        return HttpResponse(lengths + b"".join(pictures), "application/octet-stream", headers=headers)
+
+
+def _thumbnail(sha256: str | None) -> bytes:
+    """Empty when there is none: each item has an address of its own, which tells why."""
+    if sha256 is None:
+        return b""
+    try:
+        with media.open_thumbnail(sha256)[0] as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
 def _not_modified(request: Request, sha256: str) -> HttpResponse | None:
     if request.headers.get("If-None-Match") != f'"{sha256}"':
         return None
@@ -177,9 +231,9 @@ class HistoryView(APIView):
         return Response({"results": HistoryEntrySerializer(history.of_item(item), many=True).data, "next": None})
 
 
-def ids_of(raw: str, of: str) -> list[int]:
+def ids_of(raw: str, of: str, *, most: int = _MAX_IDS) -> list[int]:
     """Raises ``Refused``."""
     parts = [part for part in raw.split(",") if part]
-    if len(parts) > _MAX_IDS or not all(part.isdigit() and len(part) < 19 for part in parts):
-        raise Refused(f"ids are up to {_MAX_IDS} {of} ids with commas between them.")
+    if len(parts) > most or not all(part.isdigit() and len(part) < 19 for part in parts):
+        raise Refused(f"ids are up to {most} {of} ids with commas between them.")
     return [int(part) for part in parts]

@@ -74,7 +74,7 @@ class Opened {
 
 export class Workspace extends Opened {
   readonly selection = new Selection();
-  readonly items = new ItemWindow(this.id);
+  readonly items = new ItemWindow(this.id, () => !this.isText);
   readonly regions = new RegionsShown();
   readonly foundRegions = new FoundRegions(this.id);
 

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { parted, UNCALIBRATED, type Order } from "./binary";
+import { expanded, parted, UNCALIBRATED, type Order } from "./binary";
 
 const order: Order = {
   ids: Uint32Array.of(1, 2, 3, 4),
@@ -25,4 +25,9 @@ test("without a cut, or where scores fall, the order stays", () => {
   expect(parted(order, null)).toBe(order);
   const falling = { ...order, matched: null };
   expect(parted(falling, 0.5)).toBe(falling);
+});
+
+test("runs of consecutive ids become the ids", () => {
+  expect([...expanded(Uint32Array.of(7, 3, 20, 1), 4)]).toEqual([7, 8, 9, 20]);
+  expect([...expanded(Float64Array.of(2 ** 40, 2), 2)]).toEqual([2 ** 40, 2 ** 40 + 1]);
 });

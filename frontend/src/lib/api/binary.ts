@@ -41,15 +41,29 @@ export function readIds(buffer: ArrayBuffer, count: number, type: string | null)
   return type === "float64" ? new Float64Array(buffer, 0, count) : new Uint32Array(buffer, 0, count);
 }
 
+/** Ids from the first one and the length of each run of consecutive ones. */
+export function expanded(runs: Ids, count: number): Ids {
+  const ids = runs instanceof Float64Array ? new Float64Array(count) : new Uint32Array(count);
+  let position = 0;
+  for (let at = 0; at < runs.length; at += 2) {
+    const [first, length] = [runs[at]!, runs[at + 1]!];
+    for (let step = 0; step < length; step++) ids[position++] = first + step;
+  }
+  return ids;
+}
+
 export async function fetchIds(
   dataset: number,
   query: URLSearchParams,
   signal?: AbortSignal,
 ): Promise<Order> {
-  const response = await request(`/api/v1/datasets/${dataset}/ids/?${query}`, { signal });
+  const asked = new URLSearchParams([...query, ["runs", "true"]]);
+  const response = await request(`/api/v1/datasets/${dataset}/ids/?${asked}`, { signal });
   const buffer = await response.arrayBuffer();
-  const count = Number(response.headers.get("X-Count"));
-  const ids = readIds(buffer, count, response.headers.get("X-Id-Type"));
+  const { headers } = response;
+  const [count, runs] = [Number(headers.get("X-Count")), headers.get("X-Runs")];
+  const read = readIds(buffer, runs === null ? count : 2 * Number(runs), headers.get("X-Id-Type"));
+  const ids = runs === null ? read : expanded(read, count);
   return {
     ids,
     scores: null,

@@ -1,6 +1,7 @@
 // The items on and around the screen, fetched by windows of the order and kept while there is room.
 import { SvelteMap } from "svelte/reactivity";
 import { api, body, type Item } from "../../lib/api/client";
+import { Pictures } from "./pictures";
 
 const KEPT = 4_000;
 const PER_REQUEST = 200;
@@ -19,7 +20,14 @@ export class ItemWindow {
   #wantedAt = 0;
   #fetchedAt = 0;
 
-  constructor(readonly dataset: number) {}
+  readonly pictures: Pictures;
+
+  constructor(
+    readonly dataset: number,
+    readonly hasPictures: () => boolean,
+  ) {
+    this.pictures = new Pictures(dataset);
+  }
 
   get(id: number): Item | undefined {
     return this.items.get(id);
@@ -73,17 +81,22 @@ export class ItemWindow {
     this.#wanted.clear();
     this.#fetchedAt = performance.now();
     for (let start = 0; start < ids.length; start += PER_REQUEST)
-      void this.#load(ids.slice(start, start + PER_REQUEST));
+      void this.#load(ids.slice(start, start + PER_REQUEST), this.hasPictures());
   }
 
-  async #load(ids: number[]) {
+  async #load(ids: number[], withPictures = false) {
     ids.forEach((id) => this.#asked.add(id));
     try {
-      const page = await body(
-        api.GET("/api/v1/datasets/{id}/items/", {
-          params: { path: { id: this.dataset }, query: { ids: ids.join(","), max_text: GLIMPSE } },
-        }),
-      );
+      const [page, pictures] = await Promise.all([
+        body(
+          api.GET("/api/v1/datasets/{id}/items/", {
+            params: { path: { id: this.dataset }, query: { ids: ids.join(","), max_text: GLIMPSE } },
+          }),
+        ),
+        withPictures ? this.pictures.fetch(ids) : [],
+      ]);
+      const at = new Map(ids.map((id, position) => [id, position]));
+      for (const item of page.results) this.pictures.put(item, pictures[at.get(item.id)!] ?? null);
       this.put(page.results);
       this.failed = null;
     } catch (error) {
