@@ -51,6 +51,12 @@ def embedded(space: EmbeddingSpace, items: QuerySet[Item] | None = None) -> int:
     return totals.kept((partition, sql, repr(params)), [partition, *totals.TABLES], lambda: vectors.count(space, items))
 
 
+def embedded_in(spaces: list[EmbeddingSpace]) -> dict[int, int]:
+    """Space id → its vectors. Two statements at most; what is large is counted only when it was written to."""
+    with connection.cursor() as cursor:
+        return {pk: number for pk, (number, _) in _embedded(cursor, spaces).items()}
+
+
 _LARGE = 50_000  # vectors, from which on counting them takes longer than a page should wait
 _counted: dict[int, tuple[int, int]] = {}  # space → its writes when it was counted, and its vectors
 

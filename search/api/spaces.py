@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import connection
-
 from datasets.models import Job
 
 from .. import coverage, encoders, indexing
@@ -13,14 +11,9 @@ from ..models import UPLOADED, EmbeddingSpace
 
 
 def spaces_of(dataset_ids: list[int]) -> dict[int, list[dict[str, Any]]]:
-    """Two queries: the spaces, and how many vectors each holds."""
+    """Three queries: the spaces, and how many vectors each holds."""
     spaces = list(EmbeddingSpace.objects.filter(dataset__in=dataset_ids))
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT space_id, count(*) FROM search_embedding WHERE space_id = ANY(%s) GROUP BY space_id",
-            [[space.pk for space in spaces]],
-        )
-        embedded = dict(cursor.fetchall())
+    embedded = coverage.embedded_in(spaces)
     result: dict[int, list[dict[str, Any]]] = {}
     for space in spaces:
         result.setdefault(space.dataset_id, []).append(space_json(space, embedded.get(space.pk, 0)))
