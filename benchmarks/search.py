@@ -86,6 +86,7 @@ def measured(instance: Instance, items: int, queries: int) -> dict[str, Any]:
     truth, scores = brute_force(clusters, asked, chosen)
     figures |= of_postgres(space, asked, truth, least)
     figures |= of_http(instance, dataset, chosen + least)
+    warm(dataset, space)
     figures["filters"] = of_filters(dataset, space, chosen, scores, least)
     figures |= of_lists(dataset, user)
     del scores
@@ -213,6 +214,16 @@ def of_http(instance: Instance, dataset: Any, ids: npt.NDArray[np.int64]) -> dic
         "http_p99_ms": round(together[int(0.99 * len(together))], 1),
         "http_per_s": round(len(together) / seconds, 1),
     }
+
+
+def warm(dataset: Any, space: Any) -> None:
+    """What a server has in memory minutes after its start: the columns of the items and the vectors."""
+    from datasets import columns
+    from search import indexing, matrix
+
+    columns.of(dataset)
+    while indexing.standing(space).rows >= indexing.LEAST_ROWS and matrix.of(space) is None:
+        time.sleep(0.5)
 
 
 def of_filters(
