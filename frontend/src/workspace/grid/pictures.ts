@@ -16,23 +16,25 @@ export class Pictures {
   }
 
   /** One a position; null where the item has none. */
-  async fetch(ids: readonly number[]): Promise<(Uint8Array | null)[]> {
+  async fetch(ids: readonly number[]): Promise<(Uint8Array<ArrayBuffer> | null)[]> {
     const answer = await request(`/api/v1/datasets/${this.dataset}/thumbnails/?ids=${ids.join(",")}`);
     return parts(await answer.arrayBuffer(), ids.length);
   }
 
-  put(item: Item, picture: Uint8Array | null) {
-    if (!item.thumbnail_url || !picture) return;
-    this.#kept.set(item.thumbnail_url, dataUrl(picture));
-    for (const address of this.#kept.keys()) {
+  put(item: Item, picture: Uint8Array<ArrayBuffer> | null) {
+    if (!item.thumbnail_url || !picture || this.#kept.has(item.thumbnail_url)) return;
+    // Browsers find the type of a picture in its content.
+    this.#kept.set(item.thumbnail_url, URL.createObjectURL(new Blob([picture])));
+    for (const [address, shown] of this.#kept) {
       if (this.#kept.size <= KEPT) break;
       this.#kept.delete(address);
+      URL.revokeObjectURL(shown);
     }
   }
 }
 
 /** As the server writes them: how many bytes each has, little-endian, then all of them. */
-export function parts(buffer: ArrayBuffer, count: number): (Uint8Array | null)[] {
+export function parts(buffer: ArrayBuffer, count: number): (Uint8Array<ArrayBuffer> | null)[] {
   const lengths = new Uint32Array(buffer, 0, count);
   let start = 4 * count;
   return Array.from(lengths, (length) => {
@@ -40,12 +42,4 @@ export function parts(buffer: ArrayBuffer, count: number): (Uint8Array | null)[]
     start += length;
     return part;
   });
-}
-
-/** Browsers find the type of a picture in its content. */
-function dataUrl(picture: Uint8Array): string {
-  let text = "";
-  for (let start = 0; start < picture.length; start += 8192)
-    text += String.fromCharCode(...picture.subarray(start, start + 8192));
-  return `data:image/jpeg;base64,${btoa(text)}`;
 }
