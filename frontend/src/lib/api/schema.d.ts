@@ -244,6 +244,9 @@ export interface paths {
          * @description The ids of all items under a filter, in order, as one binary array: the grid jumps anywhere with it.
          *
          *     Little-endian, of the type that ``X-Id-Type`` names; ``X-Count`` is their number, ``X-Version`` changes when they do.
+         *
+         *     Whoever says that they take ``runs`` may get a thousandth of the bytes: then ``X-Runs`` says of how many runs of consecutive ids
+         *     the answer tells the first id and the length, one after the other.
          */
         get: operations["datasets_ids_retrieve"];
         put?: never;
@@ -718,6 +721,28 @@ export interface paths {
         put?: never;
         /** @description Add and remove tags on a selection, as one operation. */
         post: operations["datasets_tags_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/datasets/{id}/thumbnails/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * @description Thumbnails of up to 300 items in one answer: a screen of the grid is there at once, and not after a hundred requests.
+         *
+         *     First a little-endian uint32 for each of ``ids``: how many bytes its picture takes, 0 where there is none. Then the pictures,
+         *     one after the other.
+         */
+        get: operations["datasets_thumbnails_retrieve"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -3583,6 +3608,8 @@ export interface operations {
                 order?: "-brightness" | "-id" | "-key" | "-sharpness" | "brightness" | "id" | "key" | "sharpness";
                 /** @description A class that a model predicted for the item or for something in it, from a score of .25 on unless told. */
                 predicted?: string[];
+                /** @description Runs of consecutive ids instead, where that is shorter. */
+                runs?: boolean;
                 /** @description 0..1, as >0.3, <=0.5 or 0.2..0.6. */
                 sharpness?: string;
                 source?: string[];
@@ -4683,6 +4710,30 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Applied"];
+                };
+            };
+        };
+    };
+    datasets_thumbnails_retrieve: {
+        parameters: {
+            query: {
+                /** @description Comma-separated. */
+                ids: string;
+            };
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": string;
                 };
             };
         };
