@@ -50,7 +50,7 @@ def saying(
 def disagreeing(dataset: Dataset, *, model: str = "", agree: bool = False) -> Q:
     """The items whose label is none that ``model`` (the newest that has said something about items as a whole) thinks
     best; with ``agree`` all others. An item without a label or a prediction does not disagree. Raises ``NotPredicted``."""
-    judge = _judge(dataset, model)
+    judge = judge_of(dataset, model)
     if judge is None:
         return Q() if agree else Q(pk__in=[])
     if agree:
@@ -80,7 +80,7 @@ def counts(dataset: Dataset, items: QuerySet[Item] | None) -> dict[str, int]:
 
 def count_disagreeing(dataset: Dataset, items: QuerySet[Item] | None) -> int | None:
     """How many of ``items`` disagree; ``None`` when no model has said anything about items as a whole."""
-    judge = _judge(dataset, "")
+    judge = judge_of(dataset, "")
     if judge is None:
         return None
     among, params = _among(items)
@@ -138,7 +138,7 @@ def _words_for(dataset: Dataset, models: list[PredictionModel], label: str) -> s
     )
 
 
-def _judge(dataset: Dataset, name: str) -> PredictionModel | None:
+def judge_of(dataset: Dataset, name: str) -> PredictionModel | None:
     """The newest model (or that of this name) that has said something about items as a whole."""
     if not name and not PredictionModel.objects.filter(dataset=dataset).exists():
         return None

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 
 from datasets.errors import Refused
 
-from . import duplicate, label_error, leak, outlier, quality
+from . import conflict, duplicate, label_error, leak, outlier, quality
 from .base import Found, Kind, Material, NothingToFind
 
 __all__ = ["KINDS", "Found", "Kind", "Material", "NothingToFind", "UnknownKind", "chosen"]
 
 # In the order in which a person looks at them, which is that of the work too.
-KINDS: dict[str, Kind] = {module.KIND.name: module.KIND for module in (label_error, outlier, duplicate, leak, quality)}
+KINDS: dict[str, Kind] = {
+    module.KIND.name: module.KIND for module in (label_error, conflict, outlier, duplicate, leak, quality)
+}
 
 
 class UnknownKind(Refused):

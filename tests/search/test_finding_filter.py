@@ -72,7 +72,7 @@ def test_the_rail_counts_items_under_the_other_filters(
     dataset: Dataset, items: list[Item], vera: Any, client_of: Callable[[Any], APIClient]
 ) -> None:
     address = f"/api/v1/datasets/{dataset.pk}/stats/findings/"
-    every = {"any": 3, "label_error": 0, "outlier": 2, "duplicate": 2, "leak": 0, "quality": 0}
+    every = {"any": 3, "label_error": 0, "conflict": 0, "outlier": 2, "duplicate": 2, "leak": 0, "quality": 0}
     client = client_of(vera)
     assert client.get(address).json() == {"finding": every}
     assert client.get(f"{address}?finding=outlier").json() == {"finding": every}

@@ -1709,13 +1709,14 @@ export interface components {
         };
         /**
          * @description * `label_error` - label_error
+         *     * `conflict` - conflict
          *     * `outlier` - outlier
          *     * `duplicate` - duplicate
          *     * `leak` - leak
          *     * `quality` - quality
          * @enum {string}
          */
-        FindingKindEnum: "label_error" | "outlier" | "duplicate" | "leak" | "quality";
+        FindingKindEnum: "label_error" | "conflict" | "outlier" | "duplicate" | "leak" | "quality";
         FindingPage: {
             results: components["schemas"]["Finding"][];
             /**
@@ -3507,7 +3508,7 @@ export interface operations {
                 group?: string;
                 /** @description Of this item alone. */
                 item?: number;
-                /** @description Some of label_error, outlier, duplicate, leak, quality. */
+                /** @description Some of label_error, conflict, outlier, duplicate, leak, quality. */
                 kind?: string[];
                 /** @description Rows a page: 100 unless told, 1,000 at most. */
                 limit?: number;

@@ -15,6 +15,11 @@ export const KINDS: Record<string, Kind> = {
     one: "label error",
     what: "The label is probably wrong; another one is suggested.",
   },
+  conflict: {
+    name: "Conflicts",
+    one: "conflict",
+    what: "Two people, or a model and the label, say different classes.",
+  },
   outlier: {
     name: "Outliers",
     one: "outlier",
