@@ -49,7 +49,7 @@ def _of_people(material: Material) -> list[Found]:
                 subject="people",
                 suggested=other,
                 confidence=against / number,
-                group=f"{given} {other}",
+                group=f"{given}>{other}",
             )
         )
     return found
@@ -66,7 +66,7 @@ def _of_model(material: Material, judge: Any) -> list[Found]:
             subject="model",
             suggested=best,
             confidence=score,
-            group=f"{given} {best}",
+            group=f"{given}>{best}",
         )
         for item, given, best, score in _fetch(_MODEL, {"dataset": material.dataset.pk, "model": judge.pk})
     ]

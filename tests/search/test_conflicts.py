@@ -11,7 +11,7 @@ from datasets import labelling, operations, predictions, selection
 from datasets.models import Dataset, Item, LabelClass, Membership, Role
 from datasets.predictions import Predicted
 from datasets.regions import Shape
-from search.findings import KINDS, Found, Material, NothingToFind, deciding, storing
+from search.findings import KINDS, Found, Material, NothingToFind, deciding, groups, storing
 from search.models import Finding
 from tests.fixtures import add_class, add_items, make_user
 
@@ -125,10 +125,12 @@ def test_one_person_and_no_model_cannot_disagree(dataset: Dataset, bob: Any) -> 
 
 def test_it_is_settled_in_the_review_and_does_not_come_back(dataset: Dataset, bob: Any, dora: Any, rita: Any) -> None:
     stop, give_way = add_class(dataset, "stop"), add_class(dataset, "give way")
-    (item,) = add_items(dataset, 1)
-    give(item, stop, bob)
-    give(item, give_way, dora)
+    item, like_it = add_items(dataset, 2)
+    for one in (item, like_it):
+        give(one, stop, bob)
+        give(one, give_way, dora)
     storing.store(dataset, "conflict", list(found(dataset).values()))
-    deciding.decide(Finding.objects.get(), deciding.Verdict(Finding.State.CONFIRMED, label=stop), by=rita)
+    assert [one.title for one in groups.of_kind(dataset, "conflict")] == ["give way given, stop meant"]
+    deciding.decide(Finding.objects.get(item=item), deciding.Verdict(Finding.State.CONFIRMED, label=stop), by=rita)
     assert item.annotations.standing().get().label == stop
-    assert found(dataset) == {}
+    assert item.pk not in found(dataset)
