@@ -270,7 +270,8 @@ def test_thumbnails_of_many_items_come_in_one_answer(client: Any, dataset: Datas
     Item.objects.filter(pk=items[2].pk).update(sha256="d" * 64)
     assert client.get(where, headers={"If-None-Match": response.headers["ETag"]}).status_code == 200
     assert "up to 300" in client.get(address(dataset, "thumbnails/?ids=" + "1," * 301)).json()["detail"]
-    assert client.get(address(dataset, "thumbnails/?ids=a")).status_code == 400
+    for ids in ("a", "-1", "\u00b2"):
+        assert client.get(address(dataset, f"thumbnails/?ids={ids}")).status_code == 400
 
 
 def test_long_texts_can_be_cut_in_lists(client: Any, multi: Dataset) -> None:

@@ -234,6 +234,6 @@ class HistoryView(APIView):
 def ids_of(raw: str, of: str, *, most: int = _MAX_IDS) -> list[int]:
     """Raises ``Refused``."""
     parts = [part for part in raw.split(",") if part]
-    if len(parts) > most or not all(part.isdigit() and len(part) < 19 for part in parts):
+    if len(parts) > most or not all(part.isdecimal() and len(part) < 19 for part in parts):
         raise Refused(f"ids are up to {most} {of} ids with commas between them.")
     return [int(part) for part in parts]
