@@ -7,6 +7,7 @@ half, it is surer of that one than of all others together.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -15,7 +16,7 @@ from django.db import connection
 from datasets import predicted
 from datasets.models import Dataset, Role
 
-from .base import Found, Kind, Material, NothingToFind
+from .base import MOST_RELATED, Found, Kind, Material, NothingToFind
 
 
 def find(material: Material) -> list[Found]:
@@ -28,7 +29,23 @@ def find(material: Material) -> list[Found]:
             "Nobody can be of another opinion: fewer than two people have labelled, and no model has said anything about whole "
             "items. Import its predictions, then look again."
         )
-    return [*among_people, *by_model]
+    return _with_nearest(material, [*among_people, *by_model])
+
+
+def _with_nearest(material: Material, found: list[Found]) -> list[Found]:
+    """The nearest items speak for one or the other. Opinions differ before there are vectors, too."""
+    if not found:
+        return found
+    try:
+        graph = material.graph
+    except NothingToFind:
+        return found
+    rows = dict(zip(graph.ids.tolist(), range(len(graph)), strict=True))
+    related = []
+    for one in found:
+        near = graph.neighbours[rows[one.item]][:MOST_RELATED] if one.item in rows else graph.neighbours[:0, 0]
+        related.append(replace(one, related=graph.ids[near[near >= 0]].tolist()))
+    return related
 
 
 def _of_people(material: Material) -> list[Found]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 
 from datasets import labelling, operations, predictions, selection
 from datasets.models import Dataset, Item, LabelClass, Membership, Role
 from datasets.predictions import Predicted
 from datasets.regions import Shape
+from search import vectors
 from search.findings import KINDS, Found, Material, NothingToFind, deciding, groups, storing
 from search.models import Finding
 from tests.fixtures import add_class, add_items, make_user
@@ -121,6 +123,18 @@ def test_one_person_and_no_model_cannot_disagree(dataset: Dataset, bob: Any) -> 
     give(add_items(dataset, 1)[0], add_class(dataset, "stop"), bob)
     with pytest.raises(NothingToFind, match="no model has said anything"):
         found(dataset)
+
+
+def test_the_nearest_items_stand_beside_it(dataset: Dataset, bob: Any, dora: Any) -> None:
+    stop, give_way = add_class(dataset, "stop"), add_class(dataset, "give way")
+    disputed, far, near = add_items(dataset, 3)
+    space = dataset.spaces.get(is_default=True)
+    placed = np.zeros((3, space.dimension))
+    placed[[0, 1, 2, 2], [0, 1, 0, 1]] = [1, 1, 1, 0.2]
+    vectors.write(space, [disputed.pk, far.pk, near.pk], vectors.normalised(placed))
+    give(disputed, stop, bob)
+    give(disputed, give_way, dora)
+    assert found(dataset)[disputed.pk].related == [near.pk, far.pk]
 
 
 def test_it_is_settled_in_the_review_and_does_not_come_back(dataset: Dataset, bob: Any, dora: Any, rita: Any) -> None:
