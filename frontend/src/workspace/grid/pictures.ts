@@ -2,8 +2,6 @@
 // pictures themselves.
 import { request, type Item } from "../../lib/api/client";
 
-const KEPT = 1_500;
-
 export class Pictures {
   /** By the address of each picture alone, which changes with the picture. */
   readonly #kept = new Map<string, string>();
@@ -15,21 +13,34 @@ export class Pictures {
     return this.#kept.get(address) ?? address;
   }
 
-  /** One a position; null where the item has none. */
+  /** One a position; null where the item has none. Without an answer each tile asks for its own, and tells what is wrong. */
   async fetch(ids: readonly number[]): Promise<(Uint8Array<ArrayBuffer> | null)[]> {
-    const answer = await request(`/api/v1/datasets/${this.dataset}/thumbnails/?ids=${ids.join(",")}`);
-    return parts(await answer.arrayBuffer(), ids.length);
+    try {
+      const answer = await request(`/api/v1/datasets/${this.dataset}/thumbnails/?ids=${ids.join(",")}`);
+      return parts(await answer.arrayBuffer(), ids.length);
+    } catch (error) {
+      console.warn(error);
+      return ids.map(() => null);
+    }
   }
 
   put(item: Item, picture: Uint8Array<ArrayBuffer> | null) {
     if (!item.thumbnail_url || !picture || this.#kept.has(item.thumbnail_url)) return;
     // Browsers find the type of a picture in its content.
     this.#kept.set(item.thumbnail_url, URL.createObjectURL(new Blob([picture])));
-    for (const [address, shown] of this.#kept) {
-      if (this.#kept.size <= KEPT) break;
-      this.#kept.delete(address);
-      URL.revokeObjectURL(shown);
-    }
+  }
+
+  /** Give back the memory: what is shown already stays as it is. */
+  drop(item: Item) {
+    const shown = item.thumbnail_url && this.#kept.get(item.thumbnail_url);
+    if (!shown) return;
+    URL.revokeObjectURL(shown);
+    this.#kept.delete(item.thumbnail_url!);
+  }
+
+  dropAll() {
+    this.#kept.forEach((shown) => URL.revokeObjectURL(shown));
+    this.#kept.clear();
   }
 }
 
