@@ -95,11 +95,23 @@ def _describe(files: Path, folder: Path) -> dict[str, Any]:
     }
 
 
+# What timm says of those in the catalogue. To ask it means to import it: seconds, for whoever opens the list of encoders first.
+OFFERED = {
+    "vgg16": "timm/vgg16.tv_in1k",
+    "resnet50": "timm/resnet50.a1_in1k",
+    "inception_v3": "timm/inception_v3.tv_in1k",
+    "efficientnet_b0": "timm/efficientnet_b0.ra_in1k",
+    "vit_base_patch16_224": "timm/vit_base_patch16_224.augreg2_in21k_ft_in1k",
+}
+
+
 def _checkpoint(said: str) -> Checkpoint:
     """A name of timm's stands for the repository that timm itself would take. Raises ``WeightsUnavailable``."""
     found = weights.find(said)
     if found.path or "/" in said:
         return found
+    if said in OFFERED:
+        return Checkpoint(OFFERED[said], None)
     torchvision_operators.make_importable()
     from timm.models import get_pretrained_cfg, is_model
 

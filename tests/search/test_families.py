@@ -5,6 +5,9 @@ The weights are random: a wrong step in between shows as clearly with them, and 
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ import pytest
 from django.conf import LazySettings
 
 from search import encoders
-from search.encoders import EncoderUnavailable, UnknownEncoder, runtime
+from search.encoders import EncoderUnavailable, UnknownEncoder, runtime, timm_images, torchvision_operators
 from search.encoders.sentences import Sentences
 from search.encoders.timm_images import TimmImages
 from search.encoders.transformers_images import TransformersImages
@@ -440,3 +443,31 @@ def test_the_machine_says_what_runs_it(folder: Path) -> None:
     assert TransformersImages("images:model", "torch").runtime == "torch, float32"
     expected = f"OpenVINO, {'bfloat16' if runtime.has_bfloat16() else 'float32'}"
     assert TransformersImages("images:model", "openvino").runtime == expected
+
+
+# The list -------------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_offered_of_timm_is_what_timm_says() -> None:
+    torchvision_operators.make_importable()
+    from timm.models import get_pretrained_cfg
+
+    said = [spec.name.removeprefix("timm:") for spec in encoders.all_specs() if spec.name.startswith("timm:")]
+    assert said
+    for name in said:
+        config = get_pretrained_cfg(name)
+        assert config is not None
+        assert timm_images.OFFERED[name] == config.hf_hub_id
+
+
+def test_the_list_of_encoders_imports_none_of_their_libraries() -> None:
+    said = (
+        "import django; django.setup(); import sys; from search import encoders, offers;"
+        "[offers.of_encoder(one) for one in encoders.all_specs()];"
+        "print({'torch', 'timm', 'transformers'} & set(sys.modules))"
+    )
+    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
+    told = subprocess.run(
+        [sys.executable, "-c", said], env=environment, check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
+    assert told.strip() == "set()"
